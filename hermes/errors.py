@@ -1,0 +1,335 @@
+"""Every error Hermes raises on purpose, named by whose fault it is and what to do next.
+
+::
+
+    HermesError
+    +-- ConfigurationError       the YAML file, the wiring or a declaration is wrong; lists every problem
+    +-- CommandError             a command was refused; nothing changed
+    |   +-- BadParams            its parameters have the wrong form
+    |   +-- UnknownSignal        a name or pattern that matches nothing
+    |   +-- ReadOnlySignal       an output was to be set
+    |   +-- WiredSignal          an input that a wire drives was to be set
+    |   +-- BadValue             the value does not fit the signal's type or limits
+    |   +-- InvalidState         the verb is not legal in this state
+    |   +-- TooMany              more than Hermes accepts at once
+    |   +-- NotReady             the session has not started yet
+    |   +-- SessionClosed        the session has ended
+    +-- ModuleError              a module failed; says which, in which frame, and why
+    |   +-- ModuleFailed         it raised an exception
+    |   +-- ModuleDied           its process ended
+    |   +-- ModuleHung           it did not answer in time
+    +-- EngineDied               the engine process ended without being asked to
+    +-- PortInUse                the server's port is taken
+    +-- LoopError                a synchronous call where only an asynchronous one can work
+
+Errors carry fields and build their text in ``__str__``, so that the same object is the exception in a cell, the reply
+on the wire (`code`, `fields`) and the last words of the command line (`exit_status`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class HermesError(Exception):
+    """Anything Hermes raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(fields)
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return str(self.fields.get("message", self.code))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self).__name__, self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration.
+
+    `where` is ``file:line:column`` (or the key path where there is no file), `message` one sentence that names the
+    key, what was found and what is accepted.
+    """
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class ConfigurationError(HermesError):
+    """The configuration is wrong; `problems` lists everything found, in file order."""
+
+    code = "bad_configuration"
+    exit_status = 2
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(problems=[[problem.where, problem.message] for problem in self.problems])
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        head = "" if count == 1 else f"{count} problems:\n"
+        return head + "\n".join(str(problem) for problem in self.problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
+
+
+class CommandError(HermesError):
+    """A command was refused; nothing changed."""
+
+
+class BadParams(CommandError):
+    """A command's parameters have the wrong form: `message` says which, what was found, what is accepted."""
+
+    code = "bad_params"
+    exit_status = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message=message)
+
+
+class UnknownSignal(CommandError):
+    """No signal has this name, or no signal matches this pattern; `near` lists the nearest names."""
+
+    code = "unknown_signal"
+    exit_status = 2
+
+    def __init__(self, signals: Sequence[str], near: Sequence[str] = ()) -> None:
+        super().__init__(signals=list(signals), near=list(near))
+
+    def __str__(self) -> str:
+        names = ", ".join(shown(name) for name in self.fields["signals"])
+        near = self.fields["near"]
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return f"no signal matches {names}{hint}"
+
+
+class ReadOnlySignal(CommandError):
+    """Outputs belong to their module and cannot be set."""
+
+    code = "read_only"
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(signal=signal)
+
+    def __str__(self) -> str:
+        return f"{self.fields['signal']} is an output and is written by its module only; set an input or a parameter"
+
+
+class WiredSignal(CommandError):
+    """An input that a wire drives cannot be set; `source` is what to set instead."""
+
+    code = "wired"
+
+    def __init__(self, signal: str, source: str) -> None:
+        super().__init__(signal=signal, source=source)
+
+    def __str__(self) -> str:
+        return f"{self.fields['signal']} is driven by a wire from {self.fields['source']}; set that, or remove the wire"
+
+
+class BadValue(CommandError):
+    """A value that the signal's type or limits cannot hold exactly."""
+
+    code = "bad_value"
+
+    def __init__(self, signal: str, found: str, accepted: str) -> None:
+        super().__init__(signal=signal, found=found, accepted=accepted)
+
+    def __str__(self) -> str:
+        return f"{self.fields['signal']} cannot be {self.fields['found']}; it takes {self.fields['accepted']}"
+
+
+class InvalidState(CommandError):
+    """The verb is not legal in this state; `ways_out` says what is."""
+
+    code = "invalid_state"
+
+    def __init__(self, verb: str, state: str, ways_out: str) -> None:
+        super().__init__(verb=verb, state=state, ways_out=ways_out)
+
+    def __str__(self) -> str:
+        return f"cannot {self.fields['verb']} while {self.fields['state']}; {self.fields['ways_out']}"
+
+
+class TooMany(CommandError):
+    """More of something than Hermes accepts at once."""
+
+    code = "too_many"
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(what=what, limit=limit)
+
+    def __str__(self) -> str:
+        return f"too many {self.fields['what']}: at most {self.fields['limit']} are accepted"
+
+
+class NotReady(CommandError):
+    """The session has not started yet."""
+
+    code = "not_ready"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what=what)
+
+    def __str__(self) -> str:
+        return f"{self.fields['what']} needs a started session; call start() first, or use 'with session:'"
+
+
+class SessionClosed(CommandError):
+    """The session has ended."""
+
+    code = "closed"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(session=session)
+
+    def __str__(self) -> str:
+        return f"session {self.fields['session']} is closed; make a new one with Session.from_yaml(...)"
+
+
+class ModuleError(HermesError):
+    """A module failed: `module`, `frame`, `phase` (start, reset, step, idle) and the reason are its fields."""
+
+    code = "module_failed"
+
+    @property
+    def module(self) -> str:
+        """The module's name."""
+        return str(self.fields["module"])
+
+    @property
+    def frame(self) -> int:
+        """The frame that was being computed; 0 at start and reset."""
+        return int(self.fields["frame"])
+
+    def _at(self) -> str:
+        phase = self.fields["phase"]
+        where = {"step": f"in frame {self.frame}", "idle": f"between frames, after frame {self.frame}"}
+        return f"module {self.module} {{}} {where.get(phase, f'during {phase}')}"
+
+    def _stderr(self) -> str:
+        lines = self.fields.get("stderr") or []
+        return "".join(f"\n  {self.module}| {line}" for line in lines)
+
+
+class ModuleFailed(ModuleError):
+    """A module raised; `traceback` is the text of the remote traceback, `message` its last line."""
+
+    def __init__(self, module: str, frame: int, phase: str, message: str, traceback: str) -> None:
+        super().__init__(module=module, frame=frame, phase=phase, message=message, traceback=traceback)
+
+    def __str__(self) -> str:
+        traceback = self.fields["traceback"].rstrip()
+        tail = "\n" + traceback if traceback else ""
+        return self._at().format("raised") + f": {self.fields['message']}{tail}"
+
+
+class ModuleDied(ModuleError):
+    """A module's process ended; `reason` is its exit code or the signal's name, `stderr` its last lines."""
+
+    def __init__(self, module: str, frame: int, phase: str, reason: str, stderr: Sequence[str] = ()) -> None:
+        super().__init__(module=module, frame=frame, phase=phase, reason=reason, stderr=list(stderr))
+
+    def __str__(self) -> str:
+        return self._at().format("died") + f": {self.fields['reason']}{self._stderr()}"
+
+
+class ModuleHung(ModuleError):
+    """A module did not answer within `timeout` seconds and was ended."""
+
+    def __init__(self, module: str, frame: int, phase: str, timeout: float, stderr: Sequence[str] = ()) -> None:
+        super().__init__(module=module, frame=frame, phase=phase, timeout=timeout, stderr=list(stderr))
+
+    def __str__(self) -> str:
+        limit = "step_timeout" if self.fields["phase"] == "step" else "start_timeout"
+        seconds = self.fields["timeout"]
+        return self._at().format("did not answer") + f" within {seconds:g} s (execution.{limit}){self._stderr()}"
+
+
+class EngineDied(HermesError):
+    """The engine process ended without being asked to."""
+
+    code = "engine_died"
+
+    def __init__(self, reason: str, stderr: Sequence[str] = ()) -> None:
+        super().__init__(reason=reason, stderr=list(stderr))
+
+    def __str__(self) -> str:
+        lines = "".join(f"\n  engine| {line}" for line in self.fields["stderr"])
+        return f"the engine process ended: {self.fields['reason']}{lines}"
+
+
+class PortInUse(HermesError):
+    """Another program listens on the server's port."""
+
+    code = "port_in_use"
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host=host, port=port)
+
+    def __str__(self) -> str:
+        host, port = self.fields["host"], self.fields["port"]
+        return f"port {port} on {host} is taken; choose another, or port=0 for a free one (server.port in YAML)"
+
+
+class LoopError(HermesError):
+    """A synchronous call where only an asynchronous one can work; the message names the one to use."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message=message)
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` of the `known` names that look most like `name`, best first."""
+    by_folded = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name[:256].lower(), by_folded, n=count, cutoff=0.6)
+    return [by_folded[folded] for folded in found]
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return `value` as it may be shown: strings quoted and escaped, and all cut to about `limit` characters."""
+    if isinstance(value, str):
+        cut = value[:limit] + ("..." if len(value) > limit else "")
+        return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut) + "'"
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"an integer of {value.bit_length()} bits"
+    text = ascii(value)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def to_wire(error: HermesError) -> dict[str, Any]:
+    """Return the error as plain JSON values that `from_wire` rebuilds, for crossing a process boundary."""
+    return {"error": type(error).__name__, "fields": error.fields}
+
+
+def from_wire(record: dict[str, Any]) -> HermesError:
+    """Rebuild an error that `to_wire` flattened."""
+    return _rebuild(record["error"], record["fields"])
+
+
+def _rebuild(name: str, fields: dict[str, Any]) -> HermesError:
+    kind = _all_kinds()[name]
+    if kind is ConfigurationError:
+        return ConfigurationError(Problem(where, message) for where, message in fields["problems"])
+    return kind(**fields)
+
+
+def _all_kinds() -> dict[str, type[HermesError]]:
+    kinds, waiting = {}, [HermesError]
+    while waiting:
+        kind = waiting.pop()
+        kinds[kind.__name__] = kind
+        waiting.extend(kind.__subclasses__())
+    return kinds
