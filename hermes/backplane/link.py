@@ -1,0 +1,92 @@
+"""The link between a session and its engine: JSON objects, one a line, over a stream socket that never blocks.
+
+Either side appends to its outgoing buffer and sends what the socket takes; what is left goes out when the socket is
+writable again. The link itself drops nothing: what may be dropped (output of modules) is the sender's decision, by
+`backlog`. Sending is safe from several threads, receiving belongs to one.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from hermes.backplane.channel import receive_with_fds
+
+_CHUNK = 1 << 18
+
+
+class Link:
+    """One end of the link."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._lock = threading.Lock()
+        self._outgoing = bytearray()
+        self._incoming = bytearray()
+        self.received_fds: list[int] = []
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for polling."""
+        return self._socket.fileno()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the socket to take them."""
+        return len(self._outgoing)
+
+    def send(self, record: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Queue one object and send what the socket takes; with `fds`, wait until they can travel with it."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            while fds and self._outgoing:
+                select.select([], [self._socket], [])
+                self._flush()
+            if fds:
+                sent = socket.send_fds(self._socket, [line], fds)
+                line = line[sent:]
+            self._outgoing += line
+            self._flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes of the backlog."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            try:
+                sent = self._socket.send(self._outgoing[:_CHUNK])
+            except BlockingIOError:
+                return
+            except OSError:  # the other end is gone: its reader learns that from the end of file
+                self._outgoing.clear()
+                return
+            del self._outgoing[:sent]
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Return every object that has arrived whole; sets `ended` at the end of file."""
+        while not self.ended:
+            try:
+                data, fds = receive_with_fds(self._socket, _CHUNK)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                data, fds = b"", []
+            self.received_fds += fds
+            self.ended = not data
+            self._incoming += data
+            if len(data) < _CHUNK:
+                break
+        *lines, rest = self._incoming.split(b"\n")
+        self._incoming = bytearray(rest)
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
