@@ -1,0 +1,34 @@
+"""``python -m hermes.engine FD OWNER_PID``: started by a session only, with one end of their link as FD.
+
+It ends itself, its modules and its memory when its owner disappears, by the end of file on the link or by the
+owner's pidfd, whichever is first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from hermes.backplane.link import Link
+from hermes.backplane.sync import readable
+from hermes.engine.engine import Engine
+from hermes.engine.plan import Plan
+
+
+def main() -> None:
+    """Receive the plan and run it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Link(socket.socket(fileno=int(sys.argv[1])))
+    owner = os.pidfd_open(int(sys.argv[2]))
+    if os.getppid() != int(sys.argv[2]):
+        return
+    while not (records := link.receive()):
+        if link.ended or owner in readable([link.fileno(), owner]):
+            return
+    Engine(link, Plan.from_json(records[0]["plan"]), owner).run()
+
+
+if __name__ == "__main__":
+    main()

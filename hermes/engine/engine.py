@@ -1,0 +1,318 @@
+"""The engine: it applies commands at frame boundaries, advances the frames, keeps time, and tells its owner.
+
+One thread, one owner. Commands arrive over the link as JSON objects and are applied in arrival order between two
+frames; each is answered exactly once. Everything the owner learns (events, replies, journal, output) goes back over
+the same link in the order in which it happened, so an event always precedes the answer to the command that caused it.
+"""
+
+from __future__ import annotations
+
+import gc
+import select
+import time
+from typing import Any, NamedTuple
+
+from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
+from hermes.backplane.link import Link
+from hermes.engine import journal
+from hermes.engine.output import LineBudget
+from hermes.engine.pacing import Pacer
+from hermes.engine.plan import Plan
+from hermes.engine.process import ProcessManager
+from hermes.engine.scheduler import OwnerGoneError, Scheduler
+from hermes.errors import CommandError, HermesError, SessionClosed, to_wire
+from hermes.lifecycle import State, Verb, following
+
+_OUTPUT_BACKLOG = 1 << 18
+"""Bytes waiting for the owner beyond which the output of modules is dropped (and counted)."""
+
+_OVERRUN_EVENT_NS = 1_000_000_000
+"""At most one overrun event in this time; all of them are counted."""
+
+
+class Closing(Exception):
+    """The owner asked the engine to end."""
+
+
+class Job(NamedTuple):
+    """A step or run in progress: frames still to compute, frames computed, and the command to answer."""
+
+    verb: Verb
+    id: int
+    remaining: int
+    completed: int = 0
+
+    def advanced(self) -> Job:
+        """Return the job one frame on."""
+        return self._replace(remaining=self.remaining - 1, completed=self.completed + 1)
+
+
+class Engine:
+    """Runs one plan for the owner at the other end of `link`; `owner_pidfd` becomes readable when the owner ends."""
+
+    def __init__(self, link: Link, plan: Plan, owner_pidfd: int) -> None:
+        self._link = link
+        self._plan = plan
+        self._owner_pidfd = owner_pidfd
+        self._state = State.STARTING
+        self._waiting: list[dict[str, Any]] = []
+        self._job: Job | None = None
+        self._budget = LineBudget()
+        self._overrun_event_ns = 0
+        self._moved = False
+        self._manager = ProcessManager(plan, self._hand_on, (link.fileno(), owner_pidfd), self._read)
+        self._scheduler: Scheduler | None = None
+
+    def run(self) -> None:
+        """Start the modules, serve until closed or orphaned, and leave nothing running."""
+        try:
+            self._start()
+            while True:
+                self._serve()
+                if self._state is State.RUNNING:
+                    self._advance()
+                else:
+                    self._wait_for_news(None)
+        except Closing:
+            self._answer_waiting(SessionClosed(self._plan.name))
+        except OwnerGoneError:
+            return
+        finally:
+            if self._scheduler is not None:
+                self._scheduler.release()
+            self._manager.stop()
+            self._link.flush()
+
+    @property
+    def _frames(self) -> Scheduler:
+        assert self._scheduler is not None
+        return self._scheduler
+
+    def _start(self) -> None:
+        try:
+            self._manager.start()
+            watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
+            self._scheduler = Scheduler(self._manager, self._plan, watched)
+            self._scheduler.reset()
+        except HermesError as error:
+            self._link.send({"type": "start_failed", **to_wire(error)})
+            raise Closing from None
+        self._pacer = Pacer(self._frames.clock)
+        gc.collect()
+        gc.freeze()
+        self._state = following(self._state, Verb.STARTED)
+        self._link.send({"type": "started", **self._now()}, fds=[self._manager.shm.fd])
+
+    # -- commands
+
+    def _read(self) -> None:
+        """Take what the owner has sent; raises Closing and OwnerGoneError."""
+        if self._link.backlog:
+            self._link.flush()
+        self._waiting += self._link.receive()
+        if any(command["verb"] == Verb.CLOSE for command in self._waiting):
+            self._waiting = [command for command in self._waiting if command["verb"] != Verb.CLOSE]
+            raise Closing
+        if self._link.ended:
+            raise OwnerGoneError
+
+    def _serve(self) -> None:
+        """Apply every command that may act at this boundary, in arrival order."""
+        self._read()
+        while (command := self._next_command()) is not None:
+            self._waiting.remove(command)
+            try:
+                self._apply(command, Verb(command["verb"]))
+            except CommandError as error:
+                self._refuse(command["id"], error)
+            except HermesError as error:
+                self._fail(error, [command["id"]])
+
+    def _next_command(self) -> dict[str, Any] | None:
+        return next((command for command in self._waiting if not self._must_wait(Verb(command["verb"]))), None)
+
+    def _must_wait(self, verb: Verb) -> bool:
+        """Return whether the step or run in progress comes first: a pause or a set never waits for it."""
+        if self._job is None:
+            return False
+        if self._job.verb is Verb.STEP:
+            return verb in (Verb.STEP, Verb.RESUME, Verb.RUN, Verb.RESET)
+        return verb is Verb.RUN
+
+    def _apply(self, command: dict[str, Any], verb: Verb) -> None:
+        before = self._state
+        after = following(before, verb, single_frame=self._plan.single_frame)
+        match verb:
+            case Verb.SET:
+                cells = [(index, cell) for index, cell in command["cells"]]
+                self._frames.set_cells(cells, publish=before is not State.RUNNING)
+                self._note(command, values=command["values"])
+            case Verb.RESET:
+                self._reset(command, after)
+            case Verb.STEP | Verb.RUN:
+                self._begin(command, verb, before)
+                return
+            case _:
+                self._switch(command, verb, after)
+        self._reply(command["id"])
+
+    def _switch(self, command: dict[str, Any], verb: Verb, after: State) -> None:
+        """Resume or pause; either changes nothing where the state is that already."""
+        stepping = self._job is not None and self._job.verb is Verb.STEP
+        changed = after is not self._state
+        if changed:
+            self._note(command)
+        self._enter(after)
+        if changed and not stepping:
+            self._event("running" if verb is Verb.RESUME else "paused")
+        if verb is Verb.PAUSE:
+            self._end_job()
+
+    def _reset(self, command: dict[str, Any], after: State) -> None:
+        self._note(command)
+        self._frames.reset()
+        self._enter(after)
+        self._event("reset")
+
+    def _begin(self, command: dict[str, Any], verb: Verb, before: State) -> None:
+        count = command["count"]
+        self._note(command, count=count)
+        self._job = Job(verb, command["id"], count)
+        if before is State.PAUSED:
+            self._enter(State.RUNNING)
+            if verb is Verb.RUN:
+                self._event("running")
+            else:
+                self._link.send({"type": "state", **self._now()})
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._moved = True
+        self._pacer.anchor(time.monotonic_ns())
+
+    # -- frames
+
+    def _advance(self) -> None:
+        """Compute one frame, wait for its deadline where it is paced, and see what ends with it."""
+        stepping = self._job is not None and self._job.verb is Verb.STEP
+        paced = self._plan.mode == "realtime" and not stepping
+        try:
+            work_ns = self._frames.step(paced=paced)
+        except HermesError as error:
+            self._fail(error, [])
+            return
+        if self._job is not None:
+            self._job = self._job.advanced()
+        self._moved = False
+        if paced:
+            self._pace(work_ns)
+        if not self._moved:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """End the run at its last frame, or the step or run in progress at its own."""
+        end = self._plan.end_frame
+        if end is not None and self._frames.frame >= end:
+            self._enter(following(self._state, Verb.FINISH))
+            self._event("finished")
+            self._end_job()
+        elif self._job is not None and self._job.remaining == 0:
+            verb = self._job.verb
+            self._enter(following(self._state, Verb.PAUSE))
+            if verb is Verb.RUN:
+                self._event("paused")
+            self._end_job()
+
+    def _end_job(self) -> None:
+        if self._job is not None:
+            job, self._job = self._job, None
+            self._reply(job.id, completed=job.completed)
+
+    def _pace(self, work_ns: int) -> None:
+        now = time.monotonic_ns()
+        deadline = self._pacer.next_deadline(now)
+        period = self._frames.clock.time_ns(1)
+        if work_ns > period:
+            self._manager.shm.count(OVERRUNS)
+            self._tell_overrun(now, work_ns)
+        while not self._moved and (left := deadline - time.monotonic_ns()) > 0:
+            if left >= 1_000_000:
+                self._wait_for_news(left // 1_000_000)
+                self._serve()
+            else:
+                time.sleep(left / 1e9)
+        if deadline > now and time.monotonic_ns() - deadline > period:
+            self._manager.shm.count(LATE_WAKEUPS)
+
+    def _tell_overrun(self, now: int, work_ns: int) -> None:
+        if now - self._overrun_event_ns < _OVERRUN_EVENT_NS:
+            return
+        self._overrun_event_ns = now
+        module, step_ns = self._frames.slowest()
+        count = self._manager.shm.counters["overruns"]
+        self._event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
+
+    def _wait_for_news(self, timeout_ms: int | None) -> None:
+        """Sleep until the owner says something, a module dies or the time is up."""
+        poll = select.poll()
+        poll.register(self._link.fileno(), select.POLLIN | (select.POLLOUT if self._link.backlog else 0))
+        poll.register(self._owner_pidfd, select.POLLIN)
+        modules = {process.pidfd: name for name, process in self._manager.processes.items()}
+        if self._state is not State.FAILED:
+            for pidfd in modules:
+                poll.register(pidfd, select.POLLIN)
+        for fd, events in poll.poll(timeout_ms):
+            if fd == self._owner_pidfd:
+                raise OwnerGoneError
+            if fd in modules:
+                self._fail(self._manager.failure(modules[fd], self._frames.frame, "idle"), [])
+                return
+            if events & select.POLLOUT:
+                self._link.flush()
+
+    # -- what the owner learns
+
+    def _fail(self, error: HermesError, ids: list[int]) -> None:
+        """Enter `failed`, tell why, and answer every command that waits."""
+        self._enter(following(self._state, Verb.FAIL))
+        self._event("failed", **to_wire(error), message=str(error))
+        if self._job is not None:
+            ids = [self._job.id, *ids]
+            self._job = None
+        for identity in ids:
+            self._refuse(identity, error)
+        self._answer_waiting(error)
+
+    def _answer_waiting(self, error: HermesError) -> None:
+        waiting, self._waiting = self._waiting, []
+        if self._job is not None:
+            self._refuse(self._job.id, error)
+            self._job = None
+        for command in waiting:
+            self._refuse(command["id"], error)
+
+    def _now(self) -> dict[str, Any]:
+        frames = self._scheduler
+        at = {"frame": frames.frame, "time": frames.time} if frames is not None else {"frame": 0, "time": 0.0}
+        return {"state": self._state, **at}
+
+    def _event(self, name: str, **fields: Any) -> None:
+        self._link.send({"type": "event", "event": name, **self._now(), **fields})
+
+    def _reply(self, identity: int, **fields: Any) -> None:
+        self._link.send({"type": "reply", "id": identity, **self._now(), **fields})
+
+    def _refuse(self, identity: int, error: HermesError) -> None:
+        self._link.send({"type": "reply", "id": identity, **self._now(), **to_wire(error)})
+
+    def _note(self, command: dict[str, Any], **params: Any) -> None:
+        line = journal.entry(self._frames.frame, command["verb"], command["origin"], params.items())
+        self._link.send({"type": "journal", "entry": line})
+
+    def _hand_on(self, module: str, stream: str, lines: list[str]) -> None:
+        """Send a module's output to the owner, unless it is too much; called on the drain's thread."""
+        lines, dropped = self._budget.take(lines, room=self._link.backlog < _OUTPUT_BACKLOG)
+        if lines:
+            frame = self._scheduler.frame if self._scheduler is not None else 0
+            record = {"module": module, "stream": stream, "frame": frame, "lines": lines, "dropped": dropped}
+            self._link.send({"type": "output", **record})

@@ -1,0 +1,299 @@
+"""Module processes: one `ModuleProcess` each, and the `ProcessManager` that starts, watches and ends them all.
+
+Modules are started from the engine's main thread only, because their parent-death signal fires when the thread that
+spawned them ends. An exit is learnt from a pidfd, never from an end of file, which a grandchild can hold back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from hermes.backplane.channel import Channel, Record
+from hermes.backplane.handshake import layout_fields, signals_in
+from hermes.backplane.shm import SharedMemoryManager
+from hermes.backplane.signals import Signal, SignalRegistry
+from hermes.backplane.sync import EngineGate, Opcode, new_event, readable
+from hermes.engine.output import OutputDrain
+from hermes.engine.plan import ModulePlan, Plan
+from hermes.errors import ConfigurationError, ModuleDied, ModuleError, ModuleFailed, ModuleHung, Problem
+
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Thread counts change results between processes, so modules get one thread unless their `env` says otherwise."""
+
+
+def _discard_output(_module: str, _stream: str, _lines: list[str]) -> None:
+    """Take what modules print where nobody asked for it."""
+
+
+def _go_on() -> None:
+    """Take an interruption that means nothing."""
+
+
+class ModuleProcess:
+    """One running module process and its control channel."""
+
+    def __init__(self, plan: ModulePlan, seed: int) -> None:
+        """Spawn it; its output is in `stdout` and `stderr` until somebody takes them."""
+        self.name = plan.name
+        self.signals: tuple[Signal, ...] | None = None
+        self.ready = False
+        self._records: list[Record] = []
+        self.channel, theirs = Channel.pair()
+        own = {"HERMES_FD": str(theirs.fileno()), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        with theirs:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "hermes.worker", plan.name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,
+                env={**os.environ, "PYTHONHASHSEED": str(seed), **THREADS, **plan.env, **own},
+            )
+        self.pid = self._popen.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        self._send_spec(plan)
+
+    def _send_spec(self, plan: ModulePlan) -> None:
+        spec = os.memfd_create("hermes-module", os.MFD_CLOEXEC)
+        try:
+            os.write(spec, json.dumps(plan.spec).encode())
+            with suppress(OSError):  # it died already: its exit says more
+                self.channel.send("module", self.name, fds=[spec])
+        finally:
+            os.close(spec)
+
+    def take_output(self) -> tuple[int, int]:
+        """Hand over the read ends of stdout and stderr."""
+        assert self._popen.stdout is not None
+        assert self._popen.stderr is not None
+        with self._popen.stdout as out, self._popen.stderr as err:
+            return os.dup(out.fileno()), os.dup(err.fileno())
+
+    @property
+    def exited(self) -> bool:
+        """Whether the process has ended (it may still be unreaped)."""
+        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def read_records(self) -> None:
+        """Take what the module has sent: its signals, that it is ready, or its error."""
+        while (record := self.channel.receive(wait=False)) is not None:
+            for fd in record.fds:
+                os.close(fd)
+            self._records.append(record)
+            if record.verb == "declared":
+                self.signals = tuple(signals_in(self.name, self._records))
+            self.ready = self.ready or record.verb == "ready"
+
+    def failure(self, frame: int, phase: str, last_lines: list[str]) -> ModuleError:
+        """Say why the process, which has ended, did so: the error it sent, or its exit code or signal."""
+        self.read_records()
+        for record in self._records:
+            if record.verb == "error":
+                message, traceback = (*record.fields, "", "")[:2]
+                return ModuleFailed(self.name, frame, phase, message, traceback)
+        return ModuleDied(self.name, frame, phase, _reason(self._popen.wait()), last_lines)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the module's process group, grandchildren included."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def reap(self) -> None:
+        """Kill what is left of the group, reap the process and close its descriptors."""
+        self.signal_group(signal.SIGKILL)
+        self._popen.wait()
+        os.close(self.pidfd)
+        self.channel.close()
+
+
+class ProcessManager:
+    """The modules of a run: started and declared on entering, ended on leaving.
+
+    `shm` is the backplane, made when every module has declared its signals. `watched` are further descriptors (the
+    engine's owner) that end every wait; `interrupted` is asked when one of them is readable and may raise.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        handed_on: Callable[[str, str, list[str]], None] = _discard_output,
+        watched: Iterable[int] = (),
+        interrupted: Callable[[], None] = _go_on,
+    ) -> None:
+        self.plan = plan
+        self._handed_on = handed_on
+        self._watched = tuple(watched)
+        self._interrupted = interrupted
+        self.processes: dict[str, ModuleProcess] = {}
+        self.gates: dict[str, EngineGate] = {}
+        self._shm: SharedMemoryManager | None = None
+        self._drain: OutputDrain | None = None
+
+    def __enter__(self) -> ProcessManager:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    @property
+    def shm(self) -> SharedMemoryManager:
+        """The backplane of the started modules."""
+        assert self._shm is not None, "not started"
+        return self._shm
+
+    def start(self) -> None:
+        """Start every module, make the backplane from what they declare, and wait until all are ready.
+
+        Raises ModuleFailed, ModuleDied, ModuleHung or ConfigurationError.
+        """
+        self._drain = OutputDrain(self._handed_on)
+        limit = time.monotonic() + self.plan.start_timeout
+        self._spawn(self.plan.modules)
+        self._await("signals", limit)
+        self._shm = self._make_backplane()
+        self._send_layouts(list(self.processes), limit)
+
+    def revive(self) -> list[str]:
+        """Start a new process for every module that has ended; return their names.
+
+        Raises what `start` raises, and ConfigurationError when a new process declares other signals than before.
+        """
+        dead = [plan for plan in self.plan.modules if self._gone(plan.name)]
+        names = [plan.name for plan in dead]
+        for name in names:
+            self._discard(name)
+        limit = time.monotonic() + self.plan.start_timeout
+        self._spawn(dead)
+        self._await("signals", limit)
+        for name in names:
+            self._compare(name)
+            self.gates[name].renew()
+        self._send_layouts(names, limit)
+        return names
+
+    def stop(self) -> None:
+        """End every module: asked, then terminated, then killed, within `stop_timeout`; then free the memory."""
+        begin = time.monotonic()
+        for name, gate in self.gates.items():
+            if name in self.processes and gate.finished:
+                gate.release(Opcode.STOP, 0, 0, 0, 0)
+        self._await_exits(begin + 0.5 * self.plan.stop_timeout if self.gates else begin)
+        for process in self.processes.values():
+            process.signal_group(signal.SIGTERM)
+        self._await_exits(begin + self.plan.stop_timeout)
+        for name in list(self.processes):
+            self._discard(name)
+        if self._drain is not None:
+            self._drain.stop()
+            self._drain = None
+        for gate in self.gates.values():
+            gate.detach()
+        self.gates.clear()
+        if self._shm is not None:
+            self._shm.close()
+            self._shm = None
+
+    def failure(self, name: str, frame: int, phase: str) -> ModuleError:
+        """Say why a module that has ended did so."""
+        return self.processes[name].failure(frame, phase, self._last_lines(name))
+
+    def kill_hung(self, name: str, frame: int, phase: str, timeout: float) -> ModuleHung:
+        """End a module that does not answer, and say so."""
+        process = self.processes[name]
+        lines = self._last_lines(name)
+        process.signal_group(signal.SIGKILL)
+        readable([process.pidfd])
+        return ModuleHung(name, frame, phase, timeout, lines)
+
+    def _gone(self, name: str) -> bool:
+        return name not in self.processes or self.processes[name].exited
+
+    def _last_lines(self, name: str) -> list[str]:
+        return self._drain.last_lines(name) if self._drain is not None else []
+
+    def _spawn(self, plans: Iterable[ModulePlan]) -> None:
+        assert self._drain is not None
+        for plan in plans:
+            process = ModuleProcess(plan, self.plan.seed)
+            self.processes[plan.name] = process
+            self._drain.add(plan.name, *process.take_output())
+
+    def _discard(self, name: str) -> None:
+        process = self.processes.pop(name, None)
+        if process is not None:
+            process.reap()
+            if self._drain is not None:
+                self._drain.remove(name)
+
+    def _await(self, attribute: str, limit: float) -> None:
+        """Wait until every process has sent its signals, or is ready."""
+        while waiting := [process for process in self.processes.values() if not getattr(process, attribute)]:
+            remaining = limit - time.monotonic()
+            if remaining <= 0:
+                raise self.kill_hung(waiting[0].name, 0, "start", self.plan.start_timeout)
+            of_modules = [fd for process in waiting for fd in (process.channel.fileno(), process.pidfd)]
+            if any(fd in self._watched for fd in readable([*self._watched, *of_modules], remaining)):
+                self._interrupted()
+            for process in waiting:
+                process.read_records()
+                if not getattr(process, attribute) and process.exited:
+                    raise self.failure(process.name, 0, "start")
+
+    def _make_backplane(self) -> SharedMemoryManager:
+        declared = [self.processes[module.name].signals or () for module in self.plan.modules]
+        registry = SignalRegistry(signal for signals in declared for signal in signals)
+        if len(registry) == 0:
+            raise ConfigurationError([Problem("modules", "no module declares a signal; at least one is needed")])
+        shm = SharedMemoryManager.create(registry, rate=self.plan.rate, history=self.plan.history)
+        for blocks in shm.layout.modules:
+            memory = shm.module_memory(blocks)
+            memory.inputs.release()
+            memory.outputs.release()
+            self.gates[blocks.name] = EngineGate(memory.go, memory.done, new_event(), new_event())
+        return shm
+
+    def _send_layouts(self, names: list[str], limit: float) -> None:
+        blocks = {module.name: module for module in self.shm.layout.modules}
+        for name in names:
+            if name not in blocks:
+                raise ConfigurationError([Problem(f"modules.{name}", f"module {name} declares no signal")])
+            gate = self.gates[name]
+            fds = [self.shm.fd, gate.go_event, gate.done_event]
+            with suppress(OSError):  # it died meanwhile: its exit says more
+                self.processes[name].channel.send("layout", *layout_fields(self.shm.layout.size, blocks[name]), fds=fds)
+        self._await("ready", limit)
+
+    def _compare(self, name: str) -> None:
+        before = [signal for signal in self.shm.registry if signal.module == name]
+        now = list(SignalRegistry(self.processes[name].signals or ()))
+        if before != now:
+            names = sorted({signal.name for signal in set(before) ^ set(now)})
+            message = f"module {name} now declares other signals than before: {', '.join(names)}"
+            raise ConfigurationError([Problem(f"modules.{name}", message)])
+
+    def _await_exits(self, limit: float) -> None:
+        running = {process.pidfd for process in self.processes.values()}
+        while running and (remaining := limit - time.monotonic()) > 0:
+            running -= readable(running, remaining)
+
+
+def _reason(status: int) -> str:
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"
