@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hermes import examples
+    from hermes.asyncsession import AsyncSession
     from hermes.config import HermesConfig
     from hermes.errors import ConfigurationError, HermesError, ModuleDied, ModuleError, ModuleFailed, ModuleHung
     from hermes.module import Input, Module, Output, Parameter
-    from hermes.session import AsyncSession, Session
+    from hermes.session import Session
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncSession": "hermes.session",
+    "AsyncSession": "hermes.asyncsession",
     "ConfigurationError": "hermes.errors",
     "HermesConfig": "hermes.config",
     "HermesError": "hermes.errors",

@@ -5,6 +5,9 @@
     HermesError
     +-- ConfigurationError       the YAML file, the wiring or a declaration is wrong; lists every problem
     +-- CommandError             a command was refused; nothing changed
+    |   +-- BadJson              a message is not strict JSON
+    |   +-- BadMessage           a message is not a command
+    |   +-- UnknownAction        no command has this name
     |   +-- BadParams            its parameters have the wrong form
     |   +-- UnknownSignal        a name or pattern that matches nothing
     |   +-- ReadOnlySignal       an output was to be set
@@ -87,6 +90,41 @@ class ConfigurationError(HermesError):
 
 class CommandError(HermesError):
     """A command was refused; nothing changed."""
+
+
+class BadJson(CommandError):
+    """A message is not strict JSON; `reason` says why."""
+
+    code = "bad_json"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason=reason)
+
+    def __str__(self) -> str:
+        return f"not strict JSON: {self.fields['reason']}"
+
+
+class BadMessage(CommandError):
+    """A message is JSON but not a command: `message` says what was found and what is accepted."""
+
+    code = "bad_message"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message=message)
+
+
+class UnknownAction(CommandError):
+    """No command has this name; `accepted` lists those there are."""
+
+    code = "unknown_action"
+
+    def __init__(self, action: str, accepted: Sequence[str], near: Sequence[str] = ()) -> None:
+        super().__init__(action=action, accepted=list(accepted), near=list(near))
+
+    def __str__(self) -> str:
+        near = self.fields["near"]
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return f"no action {shown(self.fields['action'])}; there are {', '.join(self.fields['accepted'])}{hint}"
 
 
 class BadParams(CommandError):

@@ -196,6 +196,8 @@ class Module:
             return
         view, index = cell
         try:
+            if view.format == "?" and not isinstance(value, bool | np.bool_):
+                raise TypeError("a memoryview would take the truth of anything")
             view[index] = value
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} ({self._declared[name].type}) cannot hold {value!r}") from error
@@ -288,4 +290,3 @@ def _cells(
                 view: memoryview = block.cast(letter)  # type: ignore[call-overload]
                 yield name, (view, offset // 8 * per_cell)
             offset += 8 * count
-

@@ -110,8 +110,8 @@ def load_class(spec: dict[str, Any]) -> type[Module]:
     """
     source = _load_file(Path(spec["file"])) if spec.get("file") else importlib.import_module(spec["module"])
     classes = {
-        name: value
-        for name, value in vars(source).items()
+        value.__name__: value
+        for value in vars(source).values()
         if isinstance(value, type) and issubclass(value, Module) and value.__module__ == source.__name__
     }
     where = spec.get("file") or spec["module"]

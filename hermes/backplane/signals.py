@@ -82,6 +82,11 @@ class Signal(NamedTuple):
         return f"{self.module}.{self.name}"
 
     @property
+    def is_settable(self) -> bool:
+        """Whether a command may set it, as far as its kind goes (a wired input still may not)."""
+        return self.kind is not SignalKind.OUTPUT
+
+    @property
     def accepted(self) -> str:
         """In words, the values the signal takes."""
         words = {

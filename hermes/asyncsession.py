@@ -1,0 +1,216 @@
+"""`AsyncSession`: one simulation run, its engine, its server, and every verb that acts on it.
+
+The inside is a `hermes.run.Run` on one loop; this is its public face. It keeps no copy of the simulation: state is
+what the engine reports, values are read from committed frames. Its asynchronous methods may be awaited on any loop,
+its properties read on any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hermes.backplane.signals import SignalRegistry, Value
+from hermes.commands import Action, Command, checked
+from hermes.config import HermesConfig
+from hermes.errors import (
+    BadParams,
+    HermesError,
+    NotReady,
+    shown,
+)
+from hermes.frametime import FrameClock, exact_seconds
+from hermes.hosting import in_notebook, on_loop
+from hermes.lifecycle import State, Verb
+from hermes.run import Observer, Run
+from hermes.status import Status
+
+_in_notebook: weakref.WeakValueDictionary[str, AsyncSession] = weakref.WeakValueDictionary()
+
+
+class AsyncSession:
+    """A simulation session for asynchronous code; `Session` is the synchronous face of the same object.
+
+    Nothing starts before `start` (or ``async with``), which leaves the session paused at frame 0.
+    """
+
+    def __init__(
+        self,
+        config: HermesConfig,
+        *,
+        port: int | None = None,
+        serve: bool | None = None,
+        home: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop,
+    ) -> None:
+        """Prepare a run of `config`; `port` and `serve` take the place of server.port and server.enabled.
+
+        `home` gives the loop to live on when the session starts.
+        """
+        self.config = config
+        self._home = home
+        self._run = Run(config, port, serve)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def from_yaml(
+        cls, path: str | Path, *, port: int | None = None, serve: bool | None = None, name: str | None = None
+    ) -> AsyncSession:
+        """Read a configuration file and prepare its run; raises ConfigurationError that lists every problem.
+
+        `port`, `serve` and `name` take the place of server.port, server.enabled and name.
+        """
+        config = HermesConfig.from_yaml(path)
+        return cls(config if name is None else config.model_copy(update={"name": name}), port=port, serve=serve)
+
+    async def __aenter__(self) -> AsyncSession:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    # -- what it is
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.config.name
+
+    @property
+    def state(self) -> State:
+        """What the session is doing."""
+        return self._run.mirror.state
+
+    @property
+    def failure(self) -> HermesError | None:
+        """Why the session is `failed`, or None."""
+        return self._run.mirror.failure
+
+    @property
+    def frame(self) -> int:
+        """The number of the newest committed frame; raises NotReady before start."""
+        return self._run.newest().frame
+
+    @property
+    def time(self) -> float:
+        """The simulation time of the newest committed frame, in seconds; raises NotReady before start."""
+        return self._run.newest().time
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that identify the run up to its newest frame: equal for equal runs, bit for bit."""
+        return self._run.newest().fingerprint.hex()
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """Every command that took effect: its frame, verb, origin and parameters, in order."""
+        return [dict(entry) for entry in self._run.mirror.journal]
+
+    @property
+    def signals(self) -> SignalRegistry:
+        """The session's signals."""
+        return self._run.memory("signals").registry
+
+    @property
+    def url(self) -> str:
+        """The address at which viewers connect; raises NotReady where no server runs."""
+        if self._run.server is None:
+            raise NotReady("url (with a server)")
+        return self._run.server.url
+
+    @property
+    def status(self) -> Status:
+        """How the session is doing now."""
+        return self._run.status()
+
+    def __getitem__(self, name: str) -> Value:
+        """Return a signal's committed value; raises UnknownSignal, with the nearest names."""
+        return self._run.memory(name).get_signal(name)
+
+    def get(self, names: Sequence[str]) -> dict[str, Value]:
+        """Return several signals' values of one and the same frame."""
+        shm = self._run.memory("get")
+        newest = shm.snapshot()
+        return {name: shm.value_in(newest, name) for name in names}
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
+        self._run.observers.append(observer)
+
+    # -- the verbs
+
+    async def start(self) -> None:
+        """Start engine, modules and server, and leave the session paused at frame 0.
+
+        Raises ModuleFailed, ModuleDied, ModuleHung, ConfigurationError or PortInUse; nothing is then left running.
+        """
+        if self._loop is None:
+            self._loop = self._home()
+        if in_notebook():
+            await self._replace()
+        await on_loop(self._loop, self._run.start())
+
+    async def resume(self) -> None:
+        """Run until paused; does nothing while running."""
+        await self._perform(Action.RESUME)
+
+    async def pause(self) -> None:
+        """Stop at the next frame boundary; does nothing while paused."""
+        await self._perform(Action.PAUSE)
+
+    async def reset(self) -> None:
+        """Put every module back to its initial conditions, frame and time to 0; revives a failed session."""
+        await self._perform(Action.RESET)
+
+    async def step(self, count: int = 1) -> int:
+        """Compute `count` frames as fast as possible; return how many were (fewer where somebody paused)."""
+        outcome = await self._perform(Action.STEP, count=count)
+        return int(outcome["completed"])
+
+    async def run(self, seconds: float) -> int:
+        """Run `seconds` of simulated time, to the exact frame, and pause; return how many frames that were.
+
+        In real time that takes as long. It ends early where somebody pauses, and at the end of the run.
+        """
+        if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+            raise BadParams(f"run takes seconds of simulated time, above 0; found {shown(seconds)}")
+        frames = FrameClock(*self.config.execution.rate.as_integer_ratio()).frames(exact_seconds(seconds))
+        outcome = await self._hosted(Verb.RUN, {"count": max(1, frames)})
+        return int(outcome["completed"])
+
+    async def set(self, values: Mapping[str, object]) -> None:
+        """Set several inputs or parameters before the same frame, all or none.
+
+        Raises UnknownSignal, ReadOnlySignal, WiredSignal or BadValue.
+        """
+        await self._perform(Action.SET, values=values)
+
+    async def close(self) -> None:
+        """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
+        if self._loop is None:
+            self._run.mirror.state = State.CLOSED
+        else:
+            await on_loop(self._loop, self._run.close())
+
+    def kill(self) -> None:
+        """End engine and modules at once, without a loop: for the interpreter's last moments only."""
+        self._run.kill()
+
+    async def _perform(self, action: Action, **params: Any) -> dict[str, Any]:
+        fields = self._run.fields(checked(Command(action, params)))
+        return await self._hosted(action, fields)
+
+    async def _hosted(self, verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        self._run.memory(verb)
+        assert self._loop is not None
+        return await on_loop(self._loop, self._run.request(verb, **fields))
+
+    async def _replace(self) -> None:
+        """Close the notebook's open session of the same name: a cell that is run again must not leak it."""
+        before = _in_notebook.get(self.name)
+        _in_notebook[self.name] = self
+        if before is not None and before is not self:
+            await before.close()

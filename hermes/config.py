@@ -1,0 +1,274 @@
+"""The configuration: what a YAML file may say, as frozen models.
+
+The models say what each key takes; `hermes.configproblems` turns what they refuse into sentences and checks what no
+single key can know (wires against modules, names against each other). Types are strict: text is never read as a
+number, and true is not 1. `HermesConfig.from_yaml` reports everything at once, each with its place in the file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from hermes.configfields import (
+    MAX_END_TIME,
+    MAX_RATE,
+    NAME,
+    EnvName,
+    EnvText,
+    Flag,
+    HostName,
+    Limits,
+    ModuleName,
+    Number,
+    Origin,
+    ScriptTarget,
+    SignalName,
+    WireEnd,
+    checked_host,
+    checked_rate,
+    checked_script,
+    exact,
+    script_target,
+)
+from hermes.configproblems import (
+    Finding,
+    as_validation_error,
+    combined_findings,
+    configuration_error,
+    findings_in,
+    key_path,
+    missing_scripts,
+    takes,
+)
+from hermes.yamlfile import Document, KeyPath, parse_yaml, read_yaml
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class SignalConfig(_Strict):
+    """One signal of a module: adds to what the module declares, or checks it."""
+
+    name: SignalName = Field(description="the signal's name within its module")
+    type: Annotated[Literal["f64", "f32", "i64", "i32", "bool"] | None, takes("f64, f32, i64, i32 or bool")] = Field(
+        default=None, description="the type of its cell; as declared if left out, f64 for a new signal"
+    )
+    unit: Annotated[str | None, takes("text")] = Field(default=None, description="the unit of its value, such as m/s")
+    writable: Annotated[bool | None, takes("true or false")] = Field(
+        default=None, description="true makes a new signal an input, false an output"
+    )
+    initial: Annotated[
+        Annotated[float, Field(allow_inf_nan=True)] | int | bool | None, takes("a number, true or false")
+    ] = Field(default=None, description="its value in frame 0, in its unit")
+    limits: Annotated[Limits | None, takes("two finite numbers [low, high], low not above high")] = Field(
+        default=None, description="[low, high]: the least and the greatest value a command may set, in its unit"
+    )
+    allow_nonfinite: Annotated[bool | None, takes("true or false")] = Field(
+        default=None, description="whether infinities and NaN are legal values"
+    )
+    description: Annotated[str | None, takes("text")] = Field(
+        default=None, description="one sentence for whoever reads it"
+    )
+
+
+class ModuleConfig(_Strict):
+    """One module: a process that runs a script."""
+
+    type: Annotated[Literal["script"], takes("script")] = Field(description="the kind of module: script")
+    script: Annotated[
+        str,
+        AfterValidator(checked_script),
+        takes("'./file.py', './file.py:Class', 'package.module' or 'package.module:Class'"),
+    ] = Field(description="the file (relative to the YAML file) or package that defines the module, and its class")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="values for the module's parameters and constructor keywords"
+    )
+    env: dict[EnvName, EnvText] = Field(
+        default_factory=dict, description="environment variables for the module's process"
+    )
+    signals: list[SignalConfig] = Field(
+        default_factory=list, description="signals to add to, or check against, those it declares"
+    )
+
+    @property
+    def target(self) -> ScriptTarget:
+        """What `script` names; a file is as written, relative to the configuration's `base`."""
+        return script_target(self.script)
+
+
+class WireConfig(_Strict):
+    """One wire: every frame, `dst` receives ``src * gain + offset``."""
+
+    src: WireEnd = Field(description="the signal read, as 'module.signal'")
+    dst: WireEnd = Field(description="the input written, as 'module.signal'; of several wires to it the last one wins")
+    gain: Number = Field(default=1.0, description="factor, in units of dst per unit of src")
+    offset: Number = Field(default=0.0, description="added after the gain, in the unit of dst")
+
+
+class ExecutionConfig(_Strict):
+    """How frames are paced and when they end."""
+
+    mode: Annotated[Literal["realtime", "afap", "single_frame"], takes("realtime, afap or single_frame")] = Field(
+        default="realtime", description="realtime follows the clock, afap does not wait, single_frame only steps"
+    )
+    rate_hz: Annotated[
+        int | float | str,
+        AfterValidator(checked_rate),
+        takes(f"a number or a ratio such as '60000/1001', above 0 and at most {MAX_RATE} (Hz)"),
+    ] = Field(default=60, description="frames per simulated second, read exactly as written (Hz)")
+    end_time: Annotated[
+        float | None, Field(gt=0, le=MAX_END_TIME), takes("a number above 0 and at most 1e9 (seconds)")
+    ] = Field(default=None, description="simulated seconds after which the run is finished; endless if left out")
+    seed: Annotated[int, Field(ge=0, lt=2**32), takes("a whole number from 0 to 4294967295")] = Field(
+        default=0, description="seed of every module's random numbers"
+    )
+    start_timeout: Annotated[float, Field(gt=0), takes("a number above 0 (seconds)")] = Field(
+        default=10.0, description="wall-clock seconds a module may take to start"
+    )
+    step_timeout: Annotated[float, Field(ge=0), takes("a number of at least 0 (seconds; 0 turns it off)")] = Field(
+        default=5.0, description="wall-clock seconds a module may take for one step; 0 turns the limit off"
+    )
+    stop_timeout: Annotated[float, Field(gt=0), takes("a number above 0 (seconds)")] = Field(
+        default=1.0, description="wall-clock seconds a module may take to stop before it is ended"
+    )
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per simulated second, exactly (Hz)."""
+        return exact(self.rate_hz)
+
+    @property
+    def end_frame(self) -> int | None:
+        """The first frame at or after `end_time`, computed exactly; None without an end."""
+        return None if self.end_time is None else math.ceil(exact(self.end_time) * self.rate)
+
+
+class BackplaneConfig(_Strict):
+    """The shared memory that holds the frames."""
+
+    history: Annotated[int, Field(ge=8, le=1_000_000), takes("a whole number from 8 to 1000000")] = Field(
+        default=1024, description="how many frames are kept for readers that come late"
+    )
+
+
+class ServerConfig(_Strict):
+    """The WebSocket server for telemetry and commands."""
+
+    enabled: Flag = Field(default=True, description="whether the server runs")
+    host: Annotated[
+        str,
+        AfterValidator(checked_host),
+        takes(
+            "a loopback address (127.0.0.1, ::1 or localhost): this version serves loopback only, and an SSH tunnel "
+            "or a local proxy is the way to reach it from elsewhere"
+        ),
+    ] = Field(default="127.0.0.1", description="the loopback address to listen on")
+    port: Annotated[int, Field(ge=0, le=65535), takes("a whole number from 0 to 65535 (0 = a free port)")] = Field(
+        default=8765, description="the TCP port to listen on; 0 takes a free one"
+    )
+    telemetry_hz: Annotated[float, Field(gt=0, le=1000), takes("a number above 0 and at most 1000 (Hz)")] = Field(
+        default=60.0, description="telemetry messages per wall-clock second and client, at most (Hz)"
+    )
+    allowed_origins: list[Origin] = Field(
+        default_factory=list, description="web origins that may connect, besides the server's own"
+    )
+    allowed_hosts: list[HostName] = Field(
+        default_factory=list, description="names besides loopback's under which it may be reached"
+    )
+
+
+class HermesConfig(_Strict):
+    """A whole configuration, valid in itself; whether its wires fit the modules' signals shows at start."""
+
+    name: ModuleName = Field(
+        default="session", description="the session's name; the file's name without its suffix if left out"
+    )
+    modules: Annotated[dict[ModuleName, ModuleConfig], Field(min_length=1)] = Field(
+        description="the modules by name, at least one"
+    )
+    wiring: list[WireConfig] = Field(
+        default_factory=list, description="the wires, in the order in which they are routed"
+    )
+    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="how frames are paced and when they end")
+    backplane: BackplaneConfig = Field(default=BackplaneConfig(), description="the shared memory that holds the frames")
+    server: ServerConfig = Field(default=ServerConfig(), description="the WebSocket server")
+
+    _document: Document | None = PrivateAttr(None)
+    _source: Path | None = PrivateAttr(None)
+    _base: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_together(cls, value: Any, handler: ModelWrapValidatorHandler[HermesConfig]) -> HermesConfig:
+        found = combined_findings(value)
+        try:
+            config = handler(value)
+        except ValidationError as error:
+            raise (as_validation_error(cls, found, error) if found else error) from None
+        if found:
+            raise as_validation_error(cls, found)
+        return config
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> HermesConfig:
+        """Read the file at `path`; raise `ConfigurationError` with every problem, in file order."""
+        source = Path(path)
+        config = cls._from_document(read_yaml(source), source.absolute().parent)
+        config._source = source.absolute()
+        return config
+
+    @classmethod
+    def from_yaml_text(cls, text: str, name: str = "<text>", base: Path | None = None) -> HermesConfig:
+        """Read YAML text; `name` stands for the file in positions, relative paths start at `base` (default: here)."""
+        return cls._from_document(parse_yaml(text, name), (base or Path()).absolute())
+
+    @classmethod
+    def _from_document(cls, document: Document, base: Path) -> HermesConfig:
+        values = {} if document.value is None else document.value
+        found: list[Finding] = []
+        if isinstance(values, dict):
+            values = {"name": _name_from(document.name), **values}
+            found = missing_scripts(values.get("modules"), base)
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            found += findings_in(error, cls, document)
+        if found:
+            raise configuration_error(found, document)
+        config._document, config._base = document, base
+        return config
+
+    @property
+    def source(self) -> Path | None:
+        """The file this was read from, absolute; None for text and for a configuration made in Python."""
+        return self._source
+
+    @property
+    def base(self) -> Path:
+        """The absolute directory that relative paths start from: the file's."""
+        return self._base
+
+    def where(self, path: KeyPath) -> str:
+        """Return where the value at `path` stands: ``file:line:column``, or its key path if no file says it."""
+        return self._document.where(path) if self._document else key_path(path)
+
+
+def _name_from(place: str) -> str:
+    name = re.sub("[^A-Za-z0-9_-]+", "_", Path(place).stem).strip("_-")[:63]
+    return name if re.fullmatch(NAME, name) else f"_{name}" if name else "session"

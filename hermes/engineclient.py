@@ -1,0 +1,184 @@
+"""The session's end of the link to its engine: it starts the process, passes commands on, and hears what happens.
+
+The reader on the loop parses and appends, nothing more; what has arrived is handled by a callback of its own, in
+order, so that code which waits for an answer never stands on the stack of whoever would have to read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hermes.backplane.link import Link
+from hermes.engine.plan import Plan
+from hermes.errors import EngineDied, HermesError, from_wire
+
+Outcome = dict[str, Any] | HermesError
+"""What answers a command: the fields of its reply, or why it was refused."""
+
+_STDERR_LINES = 20
+_CLOSE_SECONDS = 0.3
+"""What the engine gets on top of its modules' stop_timeout before it is killed."""
+
+
+class EngineClient:
+    """One engine process, driven from one loop.
+
+    `on_record` gets every record, a reply's before the reply is passed on; `on_end` is called once when the process has
+    ended, with an EngineDied where nobody asked it to.
+    """
+
+    def __init__(
+        self, plan: Plan, on_record: Callable[[dict[str, Any]], None], on_end: Callable[[EngineDied | None], None]
+    ) -> None:
+        self._plan = plan
+        self._on_record = on_record
+        self._on_end = on_end
+        self._pending: dict[int, Callable[[Outcome], None]] = {}
+        self._next_id = 0
+        self._inbox: deque[dict[str, Any]] = deque()
+        self._pump_scheduled = False
+        self._closing = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process and send it the plan; its parent-death watch is on the calling process."""
+        self._loop = asyncio.get_running_loop()
+        self.ended = self._loop.create_future()
+        ours, theirs = socket.socketpair()
+        self._stderr = os.memfd_create("hermes-engine-stderr", os.MFD_CLOEXEC)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hermes.engine", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._link = Link(ours)
+        self._loop.add_reader(self._link.fileno(), self._read)
+        self._loop.add_reader(self._pidfd, self._exited)
+        self._send({"plan": self._plan.to_json()})
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id, which is also the id of its process session."""
+        return self._process.pid if self._process is not None else None
+
+    def submit(self, verb: str, origin: str, reply: Callable[[Outcome], None], **fields: Any) -> None:
+        """Send a command; `reply` is called once, on the loop, with its outcome."""
+        self._next_id += 1
+        self._pending[self._next_id] = reply
+        self._send({"verb": verb, "id": self._next_id, "origin": origin, **fields})
+
+    async def request(self, verb: str, origin: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and return the fields of its reply; raises the error that refused it."""
+        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+
+        def reply(outcome: Outcome) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, HermesError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.submit(verb, origin, reply, **fields)
+        return await future
+
+    def take_memory(self) -> int:
+        """Return the descriptor of the backplane, which came with the engine's `started`; now the caller's."""
+        return self._link.received_fds.pop(0)
+
+    async def close(self) -> None:
+        """End the engine and its modules: asked first, then killed; returns when no process is left."""
+        if self._process is None:
+            return
+        self._closing = True
+        if not self.ended.done():
+            self._send({"verb": "close", "id": 0, "origin": "session"})
+            try:
+                await asyncio.wait_for(asyncio.shield(self.ended), self._plan.stop_timeout + _CLOSE_SECONDS)
+            except TimeoutError:
+                self._kill_session()
+                await self.ended
+
+    def kill(self) -> None:
+        """End everything at once, from any thread and without a loop: for the interpreter's last moments."""
+        if self._process is not None and not self.ended.done():
+            self._kill_session()
+            self._process.wait()
+
+    def _send(self, record: dict[str, Any]) -> None:
+        self._link.send(record)
+        if self._link.backlog:
+            self._loop.add_writer(self._link.fileno(), self._flush)
+
+    def _flush(self) -> None:
+        self._link.flush()
+        if not self._link.backlog:
+            self._loop.remove_writer(self._link.fileno())
+
+    def _read(self) -> None:
+        self._inbox += self._link.receive()
+        if self._link.ended:
+            self._loop.remove_reader(self._link.fileno())
+        if self._inbox and not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_scheduled = False
+        while self._inbox:
+            record = self._inbox.popleft()
+            self._on_record(record)
+            if record["type"] == "reply" and (reply := self._pending.pop(record["id"], None)) is not None:
+                reply(from_wire(record) if "error" in record else record)
+
+    def _exited(self) -> None:
+        """Reap the engine, end whatever it left in its process session, and answer whoever still waits."""
+        assert self._process is not None
+        self._loop.remove_reader(self._pidfd)
+        self._read()
+        self._pump()
+        status = self._process.wait()
+        self._kill_session()
+        death = None if self._closing else EngineDied(_reason(status), self._last_lines())
+        self._loop.remove_reader(self._link.fileno())
+        self._loop.remove_writer(self._link.fileno())
+        self._link.close()
+        for fd in (self._pidfd, self._stderr, *self._link.received_fds):
+            os.close(fd)
+        pending, self._pending = self._pending, {}
+        for reply in pending.values():
+            reply(death or EngineDied("it was closed"))
+        self.ended.set_result(None)
+        self._on_end(death)
+
+    def _kill_session(self) -> None:
+        """Kill every process of the engine's process session, itself included."""
+        assert self._process is not None
+        for entry in Path("/proc").iterdir():
+            with suppress(ValueError, ProcessLookupError, PermissionError):
+                if os.getsid(int(entry.name)) == self._process.pid:
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+    def _last_lines(self) -> list[str]:
+        size = os.fstat(self._stderr).st_size
+        text = os.pread(self._stderr, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
+        return text.splitlines()[-_STDERR_LINES:]
+
+
+def _reason(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"

@@ -1,0 +1,60 @@
+"""From a configuration to what the engine is told, and from the engine's complaints back to places in the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hermes.config import ExecutionConfig, HermesConfig, ModuleConfig
+from hermes.engine.plan import ModulePlan, Plan, WirePlan
+from hermes.errors import ConfigurationError, HermesError, Problem
+
+
+def plan_for(config: HermesConfig) -> Plan:
+    """Return the plan of a configuration, with paths made absolute."""
+    execution = config.execution
+    return Plan(
+        name=config.name,
+        modules=tuple(ModulePlan(name, _spec(config, module), module.env) for name, module in config.modules.items()),
+        wires=tuple(WirePlan(wire.src, wire.dst, wire.gain, wire.offset) for wire in config.wiring),
+        rate=execution.rate.as_integer_ratio(),
+        mode=execution.mode,
+        end_frame=execution.end_frame,
+        seed=execution.seed,
+        start_timeout=execution.start_timeout,
+        step_timeout=execution.step_timeout,
+        stop_timeout=execution.stop_timeout,
+        history=config.backplane.history,
+    )
+
+
+def with_execution(config: HermesConfig, **changes: Any) -> HermesConfig:
+    """Return the configuration with some keys of `execution` replaced; None leaves a key as it is.
+
+    Raises pydantic's ValidationError, whose text says what the key takes.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    execution = ExecutionConfig(**{**config.execution.model_dump(), **given})
+    return config.model_copy(update={"execution": execution})
+
+
+def located(error: HermesError, config: HermesConfig) -> HermesError:
+    """Return an error of the engine with key paths such as ``wiring.2.src`` replaced by places in the file."""
+    if not isinstance(error, ConfigurationError):
+        return error
+    return ConfigurationError(Problem(_place(problem.where, config), problem.message) for problem in error.problems)
+
+
+def _place(where: str, config: HermesConfig) -> str:
+    path = tuple(int(part) if part.isdigit() else part for part in where.split("."))
+    return config.where(path)
+
+
+def _spec(config: HermesConfig, module: ModuleConfig) -> dict[str, Any]:
+    target = module.target
+    return {
+        "file": str(config.base / target.file) if target.file is not None else None,
+        "module": target.module,
+        "class": target.class_name,
+        "params": module.params,
+        "signals": [signal.model_dump(exclude_none=True) for signal in module.signals],
+    }

@@ -1,0 +1,235 @@
+"""One run from start to close: its engine, its memory, its server, all on one loop.
+
+Every command, whoever issues it (Python, a widget, the command line, a client of the server), goes through `submit`,
+and from there to the engine, which applies it at a frame boundary. Nothing here blocks and nothing here is public:
+`AsyncSession` is what users hold. All methods belong to the loop; what is read from memory may be read anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hermes.backplane.ring import Snapshot
+from hermes.backplane.shm import SharedMemoryManager
+from hermes.backplane.signals import decode_cell, encode_cell
+from hermes.commands import Action, Command
+from hermes.config import HermesConfig
+from hermes.engineclient import EngineClient, Outcome
+from hermes.errors import (
+    EngineDied,
+    HermesError,
+    InvalidState,
+    NotReady,
+    ReadOnlySignal,
+    SessionClosed,
+    WiredSignal,
+    from_wire,
+)
+from hermes.lifecycle import State, Verb
+from hermes.mirror import Mirror, failure_fields
+from hermes.planning import located, plan_for
+from hermes.server.websocket import HermesServer
+from hermes.status import Status, real_time_factor
+
+_STALL_SECONDS = 0.1
+_STALL_TICK_SECONDS = 0.25
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+"""Gets an event's name and fields."""
+
+
+class Run:
+    """The inside of a session."""
+
+    def __init__(self, config: HermesConfig, port: int | None, serve: bool | None) -> None:
+        self.config = config
+        self.mirror = Mirror()
+        self.observers: list[Observer] = []
+        self.server: HermesServer | None = None
+        self._port = config.server.port if port is None else port
+        self._serves = config.server.enabled if serve is None else serve
+        self._engine: EngineClient | None = None
+        self._shm: SharedMemoryManager | None = None
+        self._last: Snapshot | None = None
+        self._started: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._wired = {wire.dst: wire.src for wire in config.wiring}
+        self._stalls = 0
+
+    # -- what the server asks of it (see `hermes.server.websocket.Dispatcher`)
+
+    def submit(self, command: Command, origin: str, reply: Callable[[Outcome], None]) -> None:
+        """Issue a checked command; `reply` is called once with its outcome.
+
+        Raises CommandError where it is refused at once.
+        """
+        self._ready(command.action).submit(command.action, origin, reply, **self.fields(command))
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, state, frame, time (s) and rates (Hz) as the schema shows them."""
+        newest = self.newest()
+        rates = {"rate_hz": float(self.config.execution.rate), "telemetry_hz": self.config.server.telemetry_hz}
+        at = {"frame": newest.frame, "time": newest.time}
+        return {"session": self.config.name, "state": self.mirror.state, **at, **rates}
+
+    @property
+    def wiring(self) -> Sequence[Mapping[str, Any]]:
+        """The wires, as src, dst, gain, offset."""
+        return [wire.model_dump() for wire in self.config.wiring]
+
+    # -- what the session asks of it
+
+    def memory(self, what: str) -> SharedMemoryManager:
+        """Return the backplane; raises NotReady or SessionClosed, naming `what` needed it."""
+        shm = self._shm
+        if shm is None:
+            raise SessionClosed(self.config.name) if self.mirror.state is State.CLOSED else NotReady(what)
+        return shm
+
+    def newest(self) -> Snapshot:
+        """Return the newest committed frame, also after the end of the run; raises NotReady before its start."""
+        return self._last if self._last is not None else self.memory("a frame").snapshot()
+
+    def status(self) -> Status:
+        """Return how the run is doing."""
+        shm = self.memory("status")
+        newest, counters, state = shm.snapshot(), shm.counters, self.mirror.state
+        clients = self.server.clients if self.server is not None else 0
+        rate = real_time_factor(shm, newest) if state is State.RUNNING else 0.0
+        counts = (counters["overruns"], counters["late_wakeups"], clients, self._stalls)
+        return Status(state, newest.frame, newest.time, rate, *counts)
+
+    def fields(self, command: Command) -> dict[str, Any]:
+        """Return what the engine needs of a checked command; raises where a signal or a value does not allow a set."""
+        if command.action != Action.SET:
+            return dict(command.params)
+        cells = [self._cell(name, value) for name, value in command.params["values"].items()]
+        registry = self.memory("set").registry
+        values = {registry.at(index).qualified: decode_cell(registry.at(index).type, cell) for index, cell in cells}
+        return {"cells": cells, "values": values}
+
+    async def request(self, verb: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and wait for its reply; cancelled during a step or run, pause at a frame boundary first."""
+        engine = self._ready(verb)
+        try:
+            return await engine.request(verb, "python", **fields)
+        except asyncio.CancelledError:
+            if verb in (Verb.STEP, Verb.RUN) and not engine.ended.done():
+                await engine.request(Verb.PAUSE, "interrupt")
+            raise
+
+    async def start(self) -> None:
+        """Start engine, modules and server; on any error, close again and raise it."""
+        if self._engine is not None or self.mirror.state is not State.STARTING:
+            raise InvalidState("start", self.mirror.state, "a session starts once; make a new one")
+        self._started = asyncio.get_running_loop().create_future()
+        self._engine = EngineClient(plan_for(self.config), self._on_record, self._on_engine_end)
+        try:
+            self._engine.start()
+            await self._started
+            if self._serves:
+                await self._serve()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, HermesError):
+                raise located(error, self.config) from None
+            raise
+        loop = asyncio.get_running_loop()
+        self._watch_loop(loop, loop.time())
+
+    async def close(self) -> None:
+        """End everything, once; later calls wait for the first."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(), name="hermes-close")
+        await asyncio.shield(self._closing)
+
+    def kill(self) -> None:
+        """End engine and modules at once, without a loop: for the interpreter's last moments only."""
+        if self._engine is not None:
+            self._engine.kill()
+
+    # -- inside
+
+    def _cell(self, name: str, value: object) -> tuple[int, int]:
+        """Return index and cell for a value to set; raises where the signal or the value does not allow it."""
+        registry = self.memory("set").registry
+        index = registry.index(name)
+        signal = registry.at(index)
+        if not signal.is_settable:
+            raise ReadOnlySignal(name)
+        if name in self._wired:
+            raise WiredSignal(name, self._wired[name])
+        return index, encode_cell(signal, value)
+
+    async def _serve(self) -> None:
+        settings = self.config.server
+        self.server = HermesServer(
+            self.memory("server"),
+            self,
+            host=settings.host,
+            port=self._port,
+            telemetry_hz=settings.telemetry_hz,
+            allowed_origins=settings.allowed_origins,
+            allowed_hosts=settings.allowed_hosts,
+        )
+        await self.server.start()
+
+    async def _close(self) -> None:
+        if self.server is not None:
+            await self.server.close()
+        if self._engine is not None:
+            await self._engine.close()
+        self.mirror.state = State.CLOSED
+        shm, self._shm = self._shm, None
+        if shm is not None:
+            self._last = shm.snapshot()
+            shm.close()
+
+    def _on_record(self, record: dict[str, Any]) -> None:
+        if record["type"] == "started":
+            assert self._engine is not None
+            self._shm = SharedMemoryManager.attach(self._engine.take_memory())
+            self._settle_start(None)
+        elif record["type"] == "start_failed":
+            self._settle_start(from_wire(record))
+        event = self.mirror.take(record)
+        if event is not None:
+            self._publish(*event)
+
+    def _publish(self, event: str, fields: Mapping[str, Any]) -> None:
+        if self.server is not None:
+            self.server.tell(event, fields)
+        for observer in self.observers:
+            asyncio.get_running_loop().call_soon(observer, event, fields)
+
+    def _on_engine_end(self, death: EngineDied | None) -> None:
+        self._settle_start(death or SessionClosed(self.config.name))
+        if death is not None and self._shm is not None:
+            self.mirror.fail(death)
+            self._publish("failed", {**self.describe(), **failure_fields(death)})
+
+    def _settle_start(self, error: HermesError | None) -> None:
+        if self._started is None or self._started.done():
+            return
+        if error is None:
+            self._started.set_result(None)
+        else:
+            self._started.set_exception(error)
+
+    def _watch_loop(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        """Count how often the loop was kept from running."""
+        now = loop.time()
+        self._stalls += now - due > _STALL_SECONDS
+        if self._closing is None:
+            loop.call_later(_STALL_TICK_SECONDS, self._watch_loop, loop, now + _STALL_TICK_SECONDS)
+
+    def _ready(self, verb: str) -> EngineClient:
+        self.memory(verb)
+        assert self._engine is not None
+        if self._closing is not None:
+            raise SessionClosed(self.config.name)
+        if self._engine.ended.done():
+            raise self.mirror.failure or SessionClosed(self.config.name)
+        return self._engine

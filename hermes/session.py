@@ -1,0 +1,221 @@
+"""`Session`: the synchronous face of an `AsyncSession`, for notebook cells and scripts.
+
+Every method does what its asynchronous twin under `session.aio` does, and waits. In a notebook both work on the
+kernel's own loop, so that server, telemetry and widgets go on while a cell waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hermes.asyncsession import AsyncSession
+from hermes.backplane.signals import SignalRegistry, Value
+from hermes.config import HermesConfig
+from hermes.errors import HermesError
+from hermes.hosting import Host, choose_host
+from hermes.lifecycle import State
+from hermes.run import Observer
+from hermes.status import Status
+
+T = TypeVar("T")
+
+
+class Session:
+    """A simulation session. Nothing starts before `start` (or ``with``), which leaves it paused at frame 0.
+
+    ``session["vehicle.x"]`` reads a signal, ``session["inputs.thrust"] = 2.0`` sets one. `aio` is the same session for
+    ``await``: ``await session.aio.run(5)``.
+    """
+
+    def __init__(
+        self, config: HermesConfig, *, loop: str | None = None, port: int | None = None, serve: bool | None = None
+    ) -> None:
+        """Prepare a run of `config`.
+
+        `loop` "thread" hosts the session on a thread of its own, so that telemetry flows while a cell blocks; scripts
+        get that by themselves. `port` and `serve` take the place of server.port and server.enabled. Raises LoopError
+        under a running loop that is not a notebook's.
+        """
+        self._host: Host | None = None
+        self._make_host = choose_host(config.name, loop)
+        self.aio = AsyncSession(config, port=port, serve=serve, home=self._home())
+
+    @classmethod
+    def from_yaml(
+        cls,
+        path: str | Path,
+        *,
+        loop: str | None = None,
+        port: int | None = None,
+        serve: bool | None = None,
+        name: str | None = None,
+    ) -> Session:
+        """Read a configuration file and prepare its run; raises ConfigurationError that lists every problem."""
+        config = HermesConfig.from_yaml(path)
+        renamed = config if name is None else config.model_copy(update={"name": name})
+        return cls(renamed, loop=loop, port=port, serve=serve)
+
+    def __enter__(self) -> Session:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    # -- what it is (see AsyncSession for each)
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.aio.name
+
+    @property
+    def state(self) -> State:
+        """What the session is doing."""
+        return self.aio.state
+
+    @property
+    def failure(self) -> HermesError | None:
+        """Why the session is `failed`, or None."""
+        return self.aio.failure
+
+    @property
+    def frame(self) -> int:
+        """The number of the newest committed frame; raises NotReady before start."""
+        return self.aio.frame
+
+    @property
+    def time(self) -> float:
+        """The simulation time of the newest committed frame, in seconds; raises NotReady before start."""
+        return self.aio.time
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that identify the run up to its newest frame: equal for equal runs, bit for bit."""
+        return self.aio.fingerprint
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """Every command that took effect: its frame, verb, origin and parameters, in order."""
+        return self.aio.journal
+
+    @property
+    def signals(self) -> SignalRegistry:
+        """The session's signals."""
+        return self.aio.signals
+
+    @property
+    def url(self) -> str:
+        """The address at which viewers connect; raises NotReady where no server runs."""
+        return self.aio.url
+
+    @property
+    def status(self) -> Status:
+        """How the session is doing now."""
+        return self.aio.status
+
+    def __getitem__(self, name: str) -> Value:
+        """Return a signal's committed value; raises UnknownSignal, with the nearest names."""
+        return self.aio[name]
+
+    def get(self, names: Sequence[str]) -> dict[str, Value]:
+        """Return several signals' values of one and the same frame."""
+        return self.aio.get(names)
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
+        self.aio.observe(observer)
+
+    # -- the verbs
+
+    def start(self) -> None:
+        """Start engine, modules and server, and leave the session paused at frame 0.
+
+        In a notebook, an open session of the same name is closed first. Raises ModuleFailed, ModuleDied, ModuleHung,
+        ConfigurationError or PortInUse; nothing is then left running.
+        """
+        self._call(self.aio.start())
+
+    def resume(self) -> None:
+        """Run until paused; does nothing while running."""
+        self._call(self.aio.resume())
+
+    def pause(self) -> None:
+        """Stop at the next frame boundary; does nothing while paused."""
+        self._call(self.aio.pause())
+
+    def reset(self) -> None:
+        """Put every module back to its initial conditions, frame and time to 0; revives a failed session."""
+        self._call(self.aio.reset())
+
+    def step(self, count: int = 1) -> int:
+        """Compute `count` frames as fast as possible; return how many were (fewer where somebody paused)."""
+        return self._call(self.aio.step(count))
+
+    def run(self, seconds: float) -> int:
+        """Run `seconds` of simulated time, to the exact frame, and pause; return how many frames that were.
+
+        In real time that takes as long. It ends early where somebody pauses, and at the end of the run.
+        """
+        return self._call(self.aio.run(seconds))
+
+    def __setitem__(self, name: str, value: object) -> None:
+        """Set an input or a parameter; raises UnknownSignal, ReadOnlySignal, WiredSignal or BadValue."""
+        self.set({name: value})
+
+    def set(self, values: Mapping[str, object]) -> None:
+        """Set several inputs or parameters before the same frame, all or none."""
+        self._call(self.aio.set(values))
+
+    def close(self) -> None:
+        """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
+        if self._host is not None:
+            self._call(self.aio.close())
+            self._finalizer()
+
+    def _repr_html_(self) -> str:
+        return summary_html(self.aio)
+
+    # -- the loop
+
+    def _home(self) -> Callable[[], asyncio.AbstractEventLoop]:
+        """Return what gives the session's loop, made when first needed; it holds no reference to the session."""
+        reference = weakref.ref(self)
+
+        def home() -> asyncio.AbstractEventLoop:
+            session = reference()
+            assert session is not None
+            return session._opened().loop
+
+        return home
+
+    def _opened(self) -> Host:
+        if self._host is None:
+            self._host = self._make_host()
+            self._finalizer = weakref.finalize(self, self._host.end, self.aio.close, self.aio.kill)
+        return self._host
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._opened().call(coroutine)
+
+
+def summary_html(session: AsyncSession) -> str:
+    """Return state, time, modules and address as a small table; every text is escaped."""
+    rows = {"state": str(session.state), "modules": ", ".join(session.config.modules)}
+    with suppress(HermesError):
+        rows["time"] = f"{session.time:.3f} s (frame {session.frame})"
+        rows["address"] = session.url
+    if session.failure is not None:
+        rows["failure"] = str(session.failure)
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+        f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(text)}</td></tr>"
+        for key, text in rows.items()
+    )
+    return f"<table><caption>Hermes session <b>{html.escape(session.name)}</b></caption>{cells}</table>"

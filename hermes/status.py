@@ -1,0 +1,37 @@
+"""How a session is doing, measured from what the engine commits and counts."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from hermes.backplane.ring import Snapshot
+from hermes.backplane.shm import SharedMemoryManager
+from hermes.lifecycle import State
+
+
+class Status(NamedTuple):
+    """How a session is doing. `real_time_factor` is simulated over real time during the last second or so.
+
+    `loop_stalls` counts how often the session's loop was kept from running for over 0.1 s (a cell that blocks); the
+    simulation does not notice, but telemetry pauses: ``loop="thread"`` keeps it flowing.
+    """
+
+    state: State
+    frame: int
+    time: float
+    real_time_factor: float
+    overruns: int
+    late_wakeups: int
+    clients: int
+    loop_stalls: int
+
+
+def real_time_factor(shm: SharedMemoryManager, newest: Snapshot) -> float:
+    """Return simulated over real time between the newest frame and one about a second older in the ring."""
+    oldest = max(1, newest.sequence - shm.layout.slots + 2)
+    rate = Fraction(*shm.rate)
+    earlier = shm.read(max(oldest, newest.sequence - max(1, int(rate))))
+    if earlier is None or earlier.epoch != newest.epoch or earlier.wall_ns >= newest.wall_ns:
+        return 0.0
+    return (newest.time - earlier.time) / ((newest.wall_ns - earlier.wall_ns) / 1e9)
