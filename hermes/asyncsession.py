@@ -115,6 +115,11 @@ class AsyncSession:
         return self._run.memory("signals").registry
 
     @property
+    def serves(self) -> bool:
+        """Whether a WebSocket server belongs to the session."""
+        return self._run.serves
+
+    @property
     def url(self) -> str:
         """The address at which viewers connect; raises NotReady where no server runs."""
         if self._run.server is None:

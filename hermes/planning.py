@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from hermes.config import ExecutionConfig, HermesConfig, ModuleConfig
 from hermes.engine.plan import ModulePlan, Plan, WirePlan
 from hermes.errors import ConfigurationError, HermesError, Problem
@@ -30,10 +32,14 @@ def plan_for(config: HermesConfig) -> Plan:
 def with_execution(config: HermesConfig, **changes: Any) -> HermesConfig:
     """Return the configuration with some keys of `execution` replaced; None leaves a key as it is.
 
-    Raises pydantic's ValidationError, whose text says what the key takes.
+    Raises ConfigurationError that says what a key takes.
     """
     given = {key: value for key, value in changes.items() if value is not None}
-    execution = ExecutionConfig(**{**config.execution.model_dump(), **given})
+    try:
+        execution = ExecutionConfig(**{**config.execution.model_dump(), **given})
+    except ValidationError as error:
+        found = [(str(problem["loc"][0]), problem["msg"]) for problem in error.errors()]
+        raise ConfigurationError(Problem(f"execution.{key}", message) for key, message in found) from None
     return config.model_copy(update={"execution": execution})
 
 

@@ -49,7 +49,7 @@ class Run:
         self.observers: list[Observer] = []
         self.server: HermesServer | None = None
         self._port = config.server.port if port is None else port
-        self._serves = config.server.enabled if serve is None else serve
+        self.serves = config.server.enabled if serve is None else serve
         self._engine: EngineClient | None = None
         self._shm: SharedMemoryManager | None = None
         self._last: Snapshot | None = None
@@ -129,7 +129,7 @@ class Run:
         try:
             self._engine.start()
             await self._started
-            if self._serves:
+            if self.serves:
                 await self._serve()
         except BaseException as error:
             await self.close()

@@ -206,10 +206,12 @@ def _last_line(error: BaseException) -> str:
 
 
 def _trimmed_traceback(error: BaseException) -> str:
-    """Return the traceback from the module's own code on: the frames of this file and of importlib say nothing."""
+    """Return the traceback from the module's own code on; "" where there is none, as for a wrong `params`."""
     entries = traceback.extract_tb(error.__traceback__)
     own = [entry for entry in entries if entry.filename != __file__ and "importlib" not in entry.filename]
-    lines = traceback.format_list(own or entries)
+    if not own and not isinstance(error, SyntaxError):
+        return ""
+    lines = traceback.format_list(own)
     return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
 
 

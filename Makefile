@@ -1,0 +1,32 @@
+# The verbs of this project; everything else is configured in pyproject.toml.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check lab clean
+
+demo: $(READY)  ## fly a Cessna for 10 s, watched by an outside viewer, and draw what it saw
+	$(BIN)/hermes demo
+
+test: check  ## everything that must hold: static checks, tests, notebooks
+	$(BIN)/pytest tests
+	$(BIN)/pytest notebooks --nbval-lax --nbval-cell-timeout 120 -p no:cacheprovider
+
+check: $(READY)  ## lint, format, types, import contracts
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+clean:  ## remove what the other verbs have made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hermes-demo.png
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hermes needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[notebook,examples,dev]'
+	touch $(READY)
