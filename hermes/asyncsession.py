@@ -197,7 +197,7 @@ class AsyncSession:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
         if self._loop is None:
             self._run.mirror.state = State.CLOSED
-        else:
+        elif self.state is not State.CLOSED:
             await on_loop(self._loop, self._run.close())
 
     def kill(self) -> None:

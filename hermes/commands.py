@@ -83,7 +83,7 @@ def _step(params: Mapping[str, Any]) -> dict[str, Any]:
 def _set(params: Mapping[str, Any]) -> dict[str, Any]:
     _known(Action.SET, params, "signal", "value", "values")
     values = params.get("values")
-    if values is None and "signal" in params and "value" in params:
+    if params.keys() == {"signal", "value"}:
         if not isinstance(params["signal"], str):
             raise BadParams(f"set takes a signal by its name, a string; found {shown(params['signal'])}")
         return {"values": {params["signal"]: params["value"]}}

@@ -144,7 +144,7 @@ class EngineClient:
             record = self._inbox.popleft()
             self._on_record(record)
             if record["type"] == "reply" and (reply := self._pending.pop(record["id"], None)) is not None:
-                reply(from_wire(record) if "error" in record else record)
+                reply(from_wire(record) if "error" in record else _fields(record))
 
     def _exited(self) -> None:
         """Reap the engine, end whatever it left in its process session, and answer whoever still waits."""
@@ -178,6 +178,11 @@ class EngineClient:
         size = os.fstat(self._stderr).st_size
         text = os.pread(self._stderr, 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
         return text.splitlines()[-_STDERR_LINES:]
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reply says, without what only carried it."""
+    return {key: value for key, value in record.items() if key not in ("type", "id", "state")}
 
 
 def _reason(status: int) -> str:

@@ -179,6 +179,8 @@ async def on_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any
     except asyncio.CancelledError:
         crossing.cancel()
         await asyncio.wait({future}, timeout=_CLOSE_SECONDS)
+        if future.done() and not future.cancelled():
+            future.exception()  # the cancellation is what is raised
         raise
     return future.result()
 

@@ -40,7 +40,7 @@ class Mirror:
     def fail(self, error: HermesError) -> None:
         """Enter `failed` for a reason that the engine cannot report itself."""
         self.state, self.failure = State.FAILED, error
-        log.error("%s", error)
+        log.error("%s", str(error).partition("\n")[0])
 
     def _event(self, record: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         fields = {key: value for key, value in record.items() if key not in ("type", "event", "error", "fields")}

@@ -129,6 +129,7 @@ class Run:
         try:
             self._engine.start()
             await self._started
+            self._refuse_closing()
             if self.serves:
                 await self._serve()
         except BaseException as error:
@@ -175,6 +176,13 @@ class Run:
             allowed_hosts=settings.allowed_hosts,
         )
         await self.server.start()
+        if self._closing is not None:  # it did not see a server that was still starting
+            await self.server.close()
+            self._refuse_closing()
+
+    def _refuse_closing(self) -> None:
+        if self._closing is not None:
+            raise SessionClosed(self.config.name)
 
     async def _close(self) -> None:
         if self.server is not None:
@@ -228,8 +236,7 @@ class Run:
     def _ready(self, verb: str) -> EngineClient:
         self.memory(verb)
         assert self._engine is not None
-        if self._closing is not None:
-            raise SessionClosed(self.config.name)
+        self._refuse_closing()
         if self._engine.ended.done():
             raise self.mirror.failure or SessionClosed(self.config.name)
         return self._engine

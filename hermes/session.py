@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
 from hermes.config import HermesConfig
-from hermes.errors import HermesError
+from hermes.errors import HermesError, SessionClosed
 from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
 from hermes.run import Observer
@@ -175,7 +175,7 @@ class Session:
 
     def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
-        if self._host is not None:
+        if self._host is not None and self.state is not State.CLOSED:
             self._call(self.aio.close())
             self._finalizer()
 
@@ -202,6 +202,9 @@ class Session:
         return self._host
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self.state is State.CLOSED:
+            coroutine.close()
+            raise SessionClosed(self.name)
         return self._opened().call(coroutine)
 
 

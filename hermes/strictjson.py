@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from hermes.errors import BadJson, BadMessage, shown
 
 DEPTH_LIMIT = 32
 
-_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""A string (one that never ends takes the rest: no second attempt may begin inside it), or a bracket."""
+
 _COMMAND_KEYS = ("type", "action", "params", "id")
 
 
@@ -35,8 +38,8 @@ def decode(data: str | bytes) -> Any:
     if _depth(data) > DEPTH_LIMIT:
         raise BadJson(f"nested deeper than {DEPTH_LIMIT}")
     try:
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite_float)
-        encode(value).encode()
+        value = _loads(data)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise BadJson(f"{error.msg} at character {error.pos}") from None
     except UnicodeEncodeError:
@@ -66,6 +69,16 @@ def command_fields(data: str | bytes) -> dict[str, Any]:
     return {"action": action, "params": params, "id": identity}
 
 
+def _loads(data: str) -> Any:
+    return json.loads(
+        data,
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_float=_finite_float,
+        parse_int=_bounded_int,
+    )
+
+
 def _depth(text: str) -> int:
     depth = deepest = 0
     for found in _STRUCTURE.finditer(text):
@@ -81,8 +94,7 @@ def _depth(text: str) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {shown(twice)} appears twice")
     return found
 
@@ -96,6 +108,11 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{shown(text)} is beyond the range of f64")
     return value
+
+
+def _bounded_int(text: str) -> int:
+    _finite_float(text)
+    return int(text)
 
 
 def _finite(value: Any) -> Any:

@@ -68,6 +68,8 @@ def _signal(module: str, fields: tuple[str, ...]) -> Signal:
     kind, type_, name, unit, initial, low, high, nonfinite, description = fields
     if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
         raise ValueError("a name is letters, digits, _ / - in parts joined by dots, at most 255 characters")
+    if nonfinite not in ("0", "1"):
+        raise ValueError(f"its allow_nonfinite is {shown(nonfinite)}; 0 or 1 is accepted")
     limits = (float(low), float(high)) if low or high else None
     if limits is not None and not limits[0] <= limits[1]:
         raise ValueError(f"its limits {low} to {high} are not in order")
@@ -80,5 +82,8 @@ def _signal(module: str, fields: tuple[str, ...]) -> Signal:
 
 def _value(type_: SignalType, text: str) -> Value:
     if type_ is SignalType.BOOL:
-        return {"true": True, "false": False}[text] if text in ("true", "false") else float(text) != 0
+        values = {"true": True, "1": True, "false": False, "0": False}
+        if text not in values:
+            raise ValueError(f"its initial value is {shown(text)}; true, false, 1 or 0 is accepted")
+        return values[text]
     return float(text) if type_.is_float else int(text)

@@ -37,6 +37,7 @@ _SIGNAL = struct.Struct("<QIBBHIIIIIIddQ")
 _KINDS = (SignalKind.OUTPUT, SignalKind.INPUT, SignalKind.PARAMETER)
 _TYPES = tuple(SignalType)
 _NONFINITE_FLAG = 1
+_REFUSAL = f"not a Hermes backplane of version {VERSION}"
 
 
 class ModuleBlocks(NamedTuple):
@@ -140,14 +141,18 @@ def read_header(memory: memoryview) -> tuple[Layout, SignalRegistry, bytes, tupl
 
     Raises HermesError when it is not a Hermes backplane of this version or its sizes do not fit the mapping.
     """
+    if len(memory) < _HEADER.size:
+        raise HermesError(message=f"{_REFUSAL}: found {len(memory)} bytes")
     magic, version, size, nonce, module_count, *offsets, slots, stride, num, den = _HEADER.unpack_from(memory)
     count, table, directory, strings, ring = offsets
     if magic != MAGIC or version != VERSION or size != len(memory):
         found = f"magic {bytes(magic)!r}, version {version}, size {size} of {len(memory)} mapped"
-        raise HermesError(message=f"not a Hermes backplane of version {VERSION}: found {found}")
-    modules = tuple(_read_modules(memory, table, strings, module_count))
-    names = [module.name for module in modules for _ in range(module.outputs + module.inputs)]
-    signals = [_read_signal(memory, directory + i * _SIGNAL.size, strings, names[i]) for i in range(count)]
+        raise HermesError(message=f"{_REFUSAL}: found {found}")
+    try:
+        modules = tuple(_read_modules(memory, table, strings, module_count))
+        signals = list(_read_signals(memory, directory, strings, modules, count))
+    except (struct.error, LookupError, ValueError, OverflowError) as error:
+        raise HermesError(message=f"{_REFUSAL}: found tables that do not fit ({error})") from None
     layout = Layout(modules, count, table, directory, strings, ring, slots, stride, size)
     return layout, SignalRegistry(signals), bytes(nonce), (num, den)
 
@@ -165,6 +170,18 @@ def _read_modules(memory: memoryview, table: int, strings: int, count: int) -> I
         row = _MODULE.unpack_from(memory, table + number * _MODULE.size)
         *offsets, first, outputs, inputs, name, length = row
         yield ModuleBlocks._make((_text(memory, strings + name, length), *offsets, first, outputs, inputs))
+
+
+def _read_signals(
+    memory: memoryview, directory: int, strings: int, modules: tuple[ModuleBlocks, ...], count: int
+) -> Iterator[Signal]:
+    """Read the directory; whose signals they are is counted first, so that damage cannot ask for endless names."""
+    declared = sum(module.outputs + module.inputs for module in modules)
+    if declared != count or count * _SIGNAL.size > len(memory):
+        raise ValueError(f"{count} signals, {declared} of modules")
+    names = [module.name for module in modules for _ in range(module.outputs + module.inputs)]
+    for index, name in enumerate(names):
+        yield _read_signal(memory, directory + index * _SIGNAL.size, strings, name)
 
 
 def _read_signal(memory: memoryview, at: int, strings: int, module: str) -> Signal:

@@ -45,13 +45,26 @@ class Link:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             while fds and self._outgoing:
-                select.select([], [self._socket], [])
+                self._await_room()
                 self._flush()
             if fds:
-                sent = socket.send_fds(self._socket, [line], fds)
-                line = line[sent:]
+                line = line[self._send_with_fds(line, fds) :]
             self._outgoing += line
             self._flush()
+
+    def _send_with_fds(self, line: bytes, fds: Sequence[int]) -> int:
+        while True:
+            try:
+                return socket.send_fds(self._socket, [line], fds)
+            except BlockingIOError:
+                self._await_room()
+            except OSError:  # the other end is gone: its reader learns that from the end of file
+                return len(line)
+
+    def _await_room(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        poll.poll()
 
     def flush(self) -> None:
         """Send what the socket takes of the backlog."""

@@ -49,12 +49,18 @@ class SharedMemoryManager:
     """
 
     def __init__(self, fd: int, memory: mmap.mmap, *, writable: bool) -> None:
-        """Wrap a mapping whose header is written; takes over the descriptor."""
+        """Wrap a mapping whose header is written; takes over both, and closes both where the header is refused."""
         self.fd = fd
         self.writable = writable
         self._mmap = memory
         self._view = memoryview(memory)
-        self.layout, self.registry, self.nonce, self.rate = read_header(self._view)
+        try:
+            self.layout, self.registry, self.nonce, self.rate = read_header(self._view)
+        except HermesError:
+            self._view.release()
+            memory.close()
+            os.close(fd)
+            raise
         self._reader = RingReader(self._view, self.layout)
         self._writer = RingWriter(self._view, self.layout, self._live_blocks()) if writable else None
         self._words: memoryview = self._view.cast("Q")
@@ -87,9 +93,13 @@ class SharedMemoryManager:
 
     @classmethod
     def attach(cls, fd: int) -> SharedMemoryManager:
-        """Map an existing memory object read-only; takes over the descriptor."""
+        """Map an existing memory object read-only; takes over the descriptor.
+
+        Raises HermesError, and closes it, where it is no backplane of this version.
+        """
         size = os.fstat(fd).st_size
-        return cls(fd, mmap.mmap(fd, size, prot=mmap.PROT_READ), writable=False)
+        memory = mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else mmap.mmap(-1, mmap.PAGESIZE)
+        return cls(fd, memory, writable=False)
 
     def snapshot(self) -> Snapshot:
         """Return the newest committed frame; raises HermesError before the first commit."""

@@ -115,12 +115,17 @@ class OutputDrain:
             except BlockingIOError:
                 break
             more = bool(data)
-            lines = stream.take(data, final=not data or final)
-            if lines:
-                self._handed_on(stream.module, stream.name, lines)
+            self._take(stream, data, final=not data)
             if not data:
                 break
+        if final:
+            self._take(stream, b"", final=True)
         return more
+
+    def _take(self, stream: _Stream, data: bytes, *, final: bool) -> None:
+        lines = stream.take(data, final=final)
+        if lines:
+            self._handed_on(stream.module, stream.name, lines)
 
     def _forget(self, fd: int) -> None:
         with suppress(KeyError):
@@ -134,14 +139,15 @@ class LineBudget:
 
     LINES_PER_SECOND = 1_000
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._second = 0
         self._taken = 0
         self._dropped = 0
 
     def take(self, lines: list[str], *, room: bool) -> tuple[list[str], int]:
         """Return the lines to hand on now and how many were dropped before them; none where there is no `room`."""
-        second = int(time.monotonic())
+        second = int(self._clock())
         if second != self._second:
             self._second, self._taken = second, 0
         allowed = lines[: self.LINES_PER_SECOND - self._taken] if room else []

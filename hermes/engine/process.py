@@ -42,7 +42,8 @@ class ModuleProcess:
     def __init__(self, plan: ModulePlan, seed: int) -> None:
         """Spawn it; its output is in `stdout` and `stderr` until somebody takes them."""
         self.name = plan.name
-        self.signals: tuple[Signal, ...] | None = None
+        self.signals: tuple[Signal, ...] = ()
+        self.declared = False
         self.ready = False
         self._records: list[Record] = []
         self.channel, theirs = Channel.pair()
@@ -79,8 +80,11 @@ class ModuleProcess:
 
     @property
     def exited(self) -> bool:
-        """Whether the process has ended (it may still be unreaped)."""
-        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        """Whether the process has ended; it stays unreaped, so that its id cannot be taken by another."""
+        return self._exit() is not None
+
+    def _exit(self) -> os.waitid_result | None:
+        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     def read_records(self) -> None:
         """Take what the module has sent: its signals, that it is ready, or its error."""
@@ -90,6 +94,7 @@ class ModuleProcess:
             self._records.append(record)
             if record.verb == "declared":
                 self.signals = tuple(signals_in(self.name, self._records))
+                self.declared = True
             self.ready = self.ready or record.verb == "ready"
 
     def failure(self, frame: int, phase: str, last_lines: list[str]) -> ModuleError:
@@ -99,7 +104,7 @@ class ModuleProcess:
             if record.verb == "error":
                 message, traceback = (*record.fields, "", "")[:2]
                 return ModuleFailed(self.name, frame, phase, message, traceback)
-        return ModuleDied(self.name, frame, phase, _reason(self._popen.wait()), last_lines)
+        return ModuleDied(self.name, frame, phase, _reason(self._exit()), last_lines)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the module's process group, grandchildren included."""
@@ -162,7 +167,7 @@ class ProcessManager:
         self._drain = OutputDrain(self._handed_on)
         limit = time.monotonic() + self.plan.start_timeout
         self._spawn(self.plan.modules)
-        self._await("signals", limit)
+        self._await("declared", limit)
         self._shm = self._make_backplane()
         self._send_layouts(list(self.processes), limit)
 
@@ -177,7 +182,7 @@ class ProcessManager:
             self._discard(name)
         limit = time.monotonic() + self.plan.start_timeout
         self._spawn(dead)
-        self._await("signals", limit)
+        self._await("declared", limit)
         for name in names:
             self._compare(name)
             self.gates[name].renew()
@@ -253,7 +258,7 @@ class ProcessManager:
                     raise self.failure(process.name, 0, "start")
 
     def _make_backplane(self) -> SharedMemoryManager:
-        declared = [self.processes[module.name].signals or () for module in self.plan.modules]
+        declared = [self.processes[module.name].signals for module in self.plan.modules]
         registry = SignalRegistry(signal for signals in declared for signal in signals)
         if len(registry) == 0:
             raise ConfigurationError([Problem("modules", "no module declares a signal; at least one is needed")])
@@ -278,7 +283,7 @@ class ProcessManager:
 
     def _compare(self, name: str) -> None:
         before = [signal for signal in self.shm.registry if signal.module == name]
-        now = list(SignalRegistry(self.processes[name].signals or ()))
+        now = list(SignalRegistry(self.processes[name].signals))
         if before != now:
             names = sorted({signal.name for signal in set(before) ^ set(now)})
             message = f"module {name} now declares other signals than before: {', '.join(names)}"
@@ -290,10 +295,13 @@ class ProcessManager:
             running -= readable(running, remaining)
 
 
-def _reason(status: int) -> str:
-    if status >= 0:
-        return f"exit code {status}"
+def _reason(ended: os.waitid_result | None) -> str:
+    """Say how a process ended: by its exit code or by a signal."""
+    if ended is None:
+        return "its control channel closed"
+    if ended.si_code == os.CLD_EXITED:
+        return f"exit code {ended.si_status}"
     try:
-        return f"signal {signal.Signals(-status).name}"
+        return f"signal {signal.Signals(ended.si_status).name}"
     except ValueError:
-        return f"signal {-status}"
+        return f"signal {ended.si_status}"

@@ -38,7 +38,7 @@ def host_name(host: str) -> str | None:
         _ = parts.port
     except ValueError:
         return None
-    return parts.hostname if parts.username is None and not parts.path else None
+    return parts.hostname if parts.username is None and parts.netloc == host else None
 
 
 def is_loopback(name: str) -> bool:

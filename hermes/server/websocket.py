@@ -49,7 +49,7 @@ class Dispatcher(Protocol):
     """What the server needs of a session."""
 
     def submit(self, command: Command, origin: str, reply: Reply) -> None:
-        """Issue a checked command; raises CommandError where it is refused at once."""
+        """Issue a checked command; raises HermesError where it is refused at once."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the schema says of the session: its name, state, frame, time and rates."""
@@ -201,7 +201,7 @@ class HermesServer:
                 raise TooMany("commands waiting for their reply", protocol.PENDING_LIMIT)
             else:
                 self._submit(client, command)
-        except CommandError as error:
+        except HermesError as error:
             client.post(protocol.make_error(error, command or _named(message)))
 
     def _submit(self, client: Client, command: Command) -> None:

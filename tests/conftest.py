@@ -1,0 +1,112 @@
+"""Fixtures for all tests, among them the one that fails any test which leaves something behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SETTLE_SECONDS = 3.0
+"""How long what a test has closed may take to be gone: an ended child is reaped, a thread joins."""
+
+
+def leftovers(before: tuple[set[int], set[str], set[str]]) -> str:
+    """Return in words what is there now and was not before: processes, threads, descriptors."""
+    found = []
+    processes, threads, descriptors = (now - then for now, then in zip(inventory(), before, strict=True))
+    if processes:
+        found.append(f"processes {[(pid, command_line(pid)) for pid in sorted(processes)]}")
+    if threads:
+        found.append(f"threads {sorted(threads)}")
+    if descriptors:
+        found.append(f"descriptors {sorted(descriptors)}")
+    return ", ".join(found)
+
+
+def inventory() -> tuple[set[int], set[str], set[str]]:
+    """Return the living descendants of this process and every Hermes process, its hermes threads, its descriptors."""
+    return hermes_processes(), {t.name for t in threading.enumerate() if t.name.startswith("hermes-")}, descriptors()
+
+
+def hermes_processes() -> set[int]:
+    """Return the engines and workers of this user's tests: those that carry this process's mark in the environment."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and is_alive(int(entry.name)):
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if MARK.encode() in environment:
+                found.add(int(entry.name))
+    return found
+
+
+def descriptors() -> set[str]:
+    """Return every open descriptor with what it is, memory objects and sockets included."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{entry.name} -> {entry.readlink()}")
+        except OSError:
+            continue
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; a zombie counts as gone."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def command_line(pid: int) -> str:
+    """Return how a process was called."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return "gone"
+
+
+MARK = f"HERMES_TEST_RUN={os.getpid()}"
+os.environ[MARK.partition("=")[0]] = MARK.partition("=")[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a process, a thread, a descriptor or memory behind."""
+    gc.collect()
+    before = inventory()
+    yield
+    gc.collect()
+    left = eventually(lambda: not leftovers(before), SETTLE_SECONDS) or leftovers(before)
+    assert left is True, f"left behind: {left}"
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Wait until a condition holds; return whether it did within `seconds`."""
+    limit = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > limit:
+            return False
+        pause.wait(0.01)
+    return True
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Return what writes a text file below the test's folder and returns its path."""
+
+    def _write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return _write

@@ -1,0 +1,219 @@
+"""The session as a user of Python meets it: both faces, values, errors, and the same run again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hermes
+from hermes.errors import (
+    BadParams,
+    BadValue,
+    InvalidState,
+    LoopError,
+    NotReady,
+    PortInUse,
+    ReadOnlySignal,
+    SessionClosed,
+    UnknownSignal,
+    WiredSignal,
+)
+from hermes.lifecycle import State
+from hermes.planning import with_execution
+
+
+def test_the_synchronous_face(counters: Path) -> None:
+    with hermes.Session.from_yaml(counters) as session:
+        assert (session.state, session.frame, session.time) == (State.PAUSED, 0, 0.0)
+        assert session["a.ramp"] == 0.5
+        assert session.step() == 1
+        assert session.step(9) == 9
+        assert (session.frame, session.time, session["a.count"]) == (10, 0.1, 10)
+        session["a.push"] = 1.0
+        assert (session["a.push"], session.frame) == (1.0, 10)
+        begin = time.monotonic()
+        assert session.run(0.5) == 50
+        assert 0.45 < time.monotonic() - begin < 2.0
+        assert session["a.ramp"] == pytest.approx(0.5 + 0.1 + 0.5 * 2)
+        assert session.get(["a.count", "b.count"]) == {"a.count": 60, "b.count": 60}
+        session.resume()
+        assert session.state is State.RUNNING
+        session.pause()
+        assert session.state is State.PAUSED
+        session.reset()
+        assert (session.frame, session["a.count"], session["a.push"], session["a.ramp"]) == (0, 0, 0.0, 0.5)
+        verbs = [(entry["verb"], entry["origin"]) for entry in session.journal]
+        assert verbs == [(verb, "python") for verb in ["step", "step", "set", "run", "resume", "pause", "reset"]]
+        assert "<b>counters</b>" in session._repr_html_()
+    assert session.state is State.CLOSED
+    assert session.frame == 0
+    with pytest.raises(SessionClosed, match="counters is closed"):
+        session.step()
+    session.close()
+
+
+async def test_the_asynchronous_face_and_its_events(counters: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def observer(event: str, fields: Mapping[str, Any]) -> None:
+        seen.append((event, fields["frame"]))
+
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        session.observe(observer)
+        await session.run(0.2)
+        await session.step(5)
+        await session.reset()
+        await session.set({"a.push": 1, "a.gain": 3})
+        assert session.get(["a.push", "a.gain"]) == {"a.push": 1.0, "a.gain": 3.0}
+    assert seen == [("running", 0), ("paused", 20), ("reset", 0)]
+
+
+async def test_a_value_is_stored_exactly_or_refused_and_then_nothing_changes(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        before = session.get(list(session.signals.all_signals()))
+        for name, value, error, text in [
+            ("a.ramp", 1, ReadOnlySignal, "a.ramp is an output"),
+            ("b.push", 1, WiredSignal, "b.push is driven by a wire from a.ramp; set that"),
+            ("a.gain", 11, BadValue, "a.gain cannot be 11; it takes a number (f64), within -10 to 10"),
+            ("a.push", "1", BadValue, "a.push cannot be '1'; it takes a number (f64), in N"),
+            ("a.push", float("nan"), BadValue, "a.push cannot be nan"),
+            ("a.posh", 1, UnknownSignal, "no signal matches 'a.posh'; did you mean a.push"),
+        ]:
+            with pytest.raises(error) as caught:
+                await session.set({"a.gain": 5, name: value} if name != "a.gain" else {name: value})
+            assert str(caught.value).startswith(text)
+        assert session.get(list(before)) == before
+        assert session.journal == []
+
+
+async def test_parameters_of_verbs_are_checked(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        for bad in (0, -1, 1.5, "3", 1 << 63, True):
+            with pytest.raises(BadParams, match="step takes a count"):
+                await session.step(bad)  # type: ignore[arg-type]
+        for bad in (0, -1.0, float("inf"), float("nan"), "1"):
+            with pytest.raises(BadParams, match="run takes seconds"):
+                await session.run(bad)  # type: ignore[arg-type]
+        await session.resume()
+        with pytest.raises(InvalidState, match="cannot step while running; legal now: resume, run, pause, reset, set"):
+            await session.step()
+
+
+async def fingerprint(config: Path, mode: str, drive: Callable[[hermes.AsyncSession], Any]) -> str:
+    settings = with_execution(hermes.HermesConfig.from_yaml(config), mode=mode)
+    async with hermes.AsyncSession(settings, serve=False) as session:
+        await session.set({"a.push": 0.25})
+        await drive(session)
+        assert session.frame == 60
+        return session.fingerprint
+
+
+async def test_the_same_run_has_the_same_fingerprint_however_it_is_paced(counters: Path) -> None:
+    async def free(session: hermes.AsyncSession) -> None:
+        await session.run(0.2)
+        await session.set({"a.gain": -2})
+        await session.run(0.4)
+
+    async def by_hand(session: hermes.AsyncSession) -> None:
+        for _ in range(20):
+            await session.step()
+        await session.set({"a.gain": -2})
+        await session.step(40)
+
+    async def otherwise(session: hermes.AsyncSession) -> None:
+        await session.step(21)
+        await session.set({"a.gain": -2})
+        await session.step(39)
+
+    runs = [
+        await fingerprint(counters, mode, drive)
+        for mode, drive in [("afap", free), ("realtime", free), ("single_frame", by_hand)]
+    ]
+    assert len(set(runs)) == 1
+    assert await fingerprint(counters, "afap", otherwise) != runs[0]
+
+
+async def test_a_reset_run_is_the_run_again(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        prints = []
+        for _ in range(2):
+            await session.step(25)
+            prints.append(session.fingerprint)
+            await session.reset()
+        assert prints[0] == prints[1]
+
+
+async def test_the_end_time_finishes_the_run_and_reset_begins_it_again(counters: Path) -> None:
+    settings = with_execution(hermes.HermesConfig.from_yaml(counters), mode="afap", end_time=0.3)
+    async with hermes.AsyncSession(settings, serve=False) as session:
+        assert await session.run(10) == 30
+        assert (session.state, session.time) == (State.FINISHED, 0.3)
+        with pytest.raises(InvalidState, match="cannot resume while finished; legal now: reset, set"):
+            await session.resume()
+        await session.reset()
+        assert session.state is State.PAUSED
+        assert await session.step(100) == 30
+        assert session.state is State.FINISHED
+
+
+async def test_a_pause_from_elsewhere_ends_a_step_and_a_run_early(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        long_step = asyncio.create_task(session.step(10**9))
+        while session.frame < 10:
+            await asyncio.sleep(0)
+        assert session.state is State.RUNNING
+        await session.pause()
+        assert 10 <= await long_step == session.frame
+        long_run = asyncio.create_task(session.run(1000))
+        while session.state is not State.RUNNING:
+            await asyncio.sleep(0)
+        await session.pause()
+        assert await long_run < 100
+
+
+async def test_cancelling_a_run_pauses_it_at_a_boundary_and_leaves_the_session_usable(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.run(1000), 0.2)
+        assert session.state is State.PAUSED
+        assert session.journal[-1]["verb"] == "pause"
+        frame = session.frame
+        assert await session.step() == 1
+        assert session.frame == frame + 1
+
+
+async def test_what_cannot_work_is_said(counters: Path) -> None:
+    with pytest.raises(LoopError, match=r"use hermes\.AsyncSession and await it"):
+        hermes.Session.from_yaml(counters)
+    session = hermes.AsyncSession.from_yaml(counters)
+    with pytest.raises(NotReady, match="needs a started session"):
+        await session.step()
+    async with session, hermes.AsyncSession.from_yaml(counters, name="other") as other:
+        port = int(session.url.rpartition(":")[2])
+        assert other.url != session.url
+        with pytest.raises(PortInUse, match=f"port {port} on 127.0.0.1 is taken; choose another, or port=0"):
+            await hermes.AsyncSession.from_yaml(counters, port=port).start()
+        with pytest.raises(InvalidState, match="cannot start while paused"):
+            await session.start()
+
+
+def test_a_session_that_is_dropped_ends(counters: Path) -> None:
+    session = hermes.Session.from_yaml(counters)
+    session.start()
+    del session  # the fixture that watches over all tests sees whether anything is left
+
+
+async def test_closing_is_idempotent_quick_and_possible_at_any_time(counters: Path) -> None:
+    session = hermes.AsyncSession.from_yaml(counters)
+    starting = asyncio.create_task(session.start())
+    await asyncio.sleep(0)
+    begin = time.monotonic()
+    await asyncio.gather(session.close(), session.close())
+    assert time.monotonic() - begin < 2.5
+    with pytest.raises(SessionClosed):
+        await starting
