@@ -20,7 +20,7 @@ from typing import Any
 
 from hermes.backplane.link import Link
 from hermes.engine.plan import Plan
-from hermes.errors import EngineDied, HermesError, from_wire
+from hermes.errors import EngineDied, HermesError, SessionClosed, from_wire
 
 Outcome = dict[str, Any] | HermesError
 """What answers a command: the fields of its reply, or why it was refused."""
@@ -162,7 +162,7 @@ class EngineClient:
             os.close(fd)
         pending, self._pending = self._pending, {}
         for reply in pending.values():
-            reply(death or EngineDied("it was closed"))
+            reply(death or SessionClosed(self._plan.name))
         self.ended.set_result(None)
         self._on_end(death)
 

@@ -31,10 +31,14 @@ on the wire (`code`, `fields`) and the last words of the command line (`exit_sta
 
 from __future__ import annotations
 
-import difflib
+import os.path
+import sys
+import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+_INSIDE = (os.path.dirname(__file__), sys.prefix, sys.base_prefix)
+"""Where code lies that is not the user's."""
 
 
 class HermesError(Exception):
@@ -42,20 +46,29 @@ class HermesError(Exception):
 
     code: ClassVar[str] = "internal"
     exit_status: ClassVar[int] = 1
+    text: ClassVar[str] = "{message}"
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(fields)
         self.fields = fields
 
     def __str__(self) -> str:
-        return str(self.fields.get("message", self.code))
+        return self.text.format_map({"message": self.code, **self.fields})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self).__name__, self.fields)
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows instead of a traceback: the sentence, and the user's own line, not our inside.
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+        IPython asks for this method by its name.
+        """
+        own = [entry for entry in traceback.extract_tb(self.__traceback__) if not entry.filename.startswith(_INSIDE)]
+        lines = [f"  line {entry.lineno}: {entry.line}" for entry in own if entry.line]
+        return [f"{type(self).__name__}: {self}", *lines]
+
+
+class Problem(NamedTuple):
     """One thing wrong with a configuration.
 
     `where` is ``file:line:column`` (or the key path where there is no file), `message` one sentence that names the
@@ -96,12 +109,10 @@ class BadJson(CommandError):
     """A message is not strict JSON; `reason` says why."""
 
     code = "bad_json"
+    text = "not strict JSON: {reason}"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason=reason)
-
-    def __str__(self) -> str:
-        return f"not strict JSON: {self.fields['reason']}"
 
 
 class BadMessage(CommandError):
@@ -157,84 +168,70 @@ class ReadOnlySignal(CommandError):
     """Outputs belong to their module and cannot be set."""
 
     code = "read_only"
+    text = "{signal} is an output and is written by its module only; set an input or a parameter"
 
     def __init__(self, signal: str) -> None:
         super().__init__(signal=signal)
-
-    def __str__(self) -> str:
-        return f"{self.fields['signal']} is an output and is written by its module only; set an input or a parameter"
 
 
 class WiredSignal(CommandError):
     """An input that a wire drives cannot be set; `source` is what to set instead."""
 
     code = "wired"
+    text = "{signal} is driven by a wire from {source}; set that, or remove the wire"
 
     def __init__(self, signal: str, source: str) -> None:
         super().__init__(signal=signal, source=source)
-
-    def __str__(self) -> str:
-        return f"{self.fields['signal']} is driven by a wire from {self.fields['source']}; set that, or remove the wire"
 
 
 class BadValue(CommandError):
     """A value that the signal's type or limits cannot hold exactly."""
 
     code = "bad_value"
+    text = "{signal} cannot be {found}; it takes {accepted}"
 
     def __init__(self, signal: str, found: str, accepted: str) -> None:
         super().__init__(signal=signal, found=found, accepted=accepted)
-
-    def __str__(self) -> str:
-        return f"{self.fields['signal']} cannot be {self.fields['found']}; it takes {self.fields['accepted']}"
 
 
 class InvalidState(CommandError):
     """The verb is not legal in this state; `ways_out` says what is."""
 
     code = "invalid_state"
+    text = "cannot {verb} while {state}; {ways_out}"
 
     def __init__(self, verb: str, state: str, ways_out: str) -> None:
         super().__init__(verb=verb, state=state, ways_out=ways_out)
-
-    def __str__(self) -> str:
-        return f"cannot {self.fields['verb']} while {self.fields['state']}; {self.fields['ways_out']}"
 
 
 class TooMany(CommandError):
     """More of something than Hermes accepts at once."""
 
     code = "too_many"
+    text = "too many {what}: at most {limit} are accepted"
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(what=what, limit=limit)
-
-    def __str__(self) -> str:
-        return f"too many {self.fields['what']}: at most {self.fields['limit']} are accepted"
 
 
 class NotReady(CommandError):
     """The session has not started yet."""
 
     code = "not_ready"
+    text = "{what} needs a started session; call start() first, or use 'with session:'"
 
     def __init__(self, what: str) -> None:
         super().__init__(what=what)
-
-    def __str__(self) -> str:
-        return f"{self.fields['what']} needs a started session; call start() first, or use 'with session:'"
 
 
 class SessionClosed(CommandError):
     """The session has ended."""
 
     code = "closed"
+    text = "session {session} is closed; make a new one with Session.from_yaml(...)"
 
     def __init__(self, session: str) -> None:
         super().__init__(session=session)
-
-    def __str__(self) -> str:
-        return f"session {self.fields['session']} is closed; make a new one with Session.from_yaml(...)"
 
 
 class ModuleError(HermesError):
@@ -313,13 +310,10 @@ class PortInUse(HermesError):
     """Another program listens on the server's port."""
 
     code = "port_in_use"
+    text = "port {port} on {host} is taken; choose another, or port=0 for a free one (server.port in YAML)"
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host=host, port=port)
-
-    def __str__(self) -> str:
-        host, port = self.fields["host"], self.fields["port"]
-        return f"port {port} on {host} is taken; choose another, or port=0 for a free one (server.port in YAML)"
 
 
 class LoopError(HermesError):
@@ -331,6 +325,8 @@ class LoopError(HermesError):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first."""
+    import difflib  # noqa: PLC0415 - a module process imports this file at its start and seldom needs this
+
     by_folded = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name[:256].lower(), by_folded, n=count, cutoff=0.6)
     return [by_folded[folded] for folded in found]

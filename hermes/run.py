@@ -185,10 +185,11 @@ class Run:
             raise SessionClosed(self.config.name)
 
     async def _close(self) -> None:
-        if self.server is not None:
-            await self.server.close()
+        """End the engine first: its last answers still go to the clients, which the server then dismisses."""
         if self._engine is not None:
             await self._engine.close()
+        if self.server is not None:
+            await self.server.close()
         self.mirror.state = State.CLOSED
         shm, self._shm = self._shm, None
         if shm is not None:

@@ -19,7 +19,6 @@ import socket
 import sys
 import time
 import traceback
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -108,7 +107,7 @@ def load_class(spec: dict[str, Any]) -> type[Module]:
 
     Raises ImportError that lists the Module subclasses found, and whatever importing raises.
     """
-    source = _load_file(Path(spec["file"])) if spec.get("file") else importlib.import_module(spec["module"])
+    source = _load_file(spec["file"]) if spec.get("file") else importlib.import_module(spec["module"])
     classes = {
         value.__name__: value
         for value in vars(source).values()
@@ -127,13 +126,15 @@ def load_class(spec: dict[str, Any]) -> type[Module]:
     return named
 
 
-def _load_file(path: Path) -> ModuleType:
-    sys.path.insert(0, str(path.parent))
-    found = importlib.util.spec_from_file_location(path.stem, path)
+def _load_file(path: str) -> ModuleType:
+    folder, file = os.path.split(path)
+    name = os.path.splitext(file)[0]
+    sys.path.insert(0, folder)
+    found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise ImportError(f"{path} is not a Python file")
     source = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = source
+    sys.modules[name] = source
     found.loader.exec_module(source)
     return source
 

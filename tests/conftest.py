@@ -81,12 +81,11 @@ os.environ[MARK.partition("=")[0]] = MARK.partition("=")[2]
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a process, a thread, a descriptor or memory behind."""
-    gc.collect()
     before = inventory()
     yield
-    gc.collect()
-    left = eventually(lambda: not leftovers(before), SETTLE_SECONDS) or leftovers(before)
-    assert left is True, f"left behind: {left}"
+    if leftovers(before):
+        gc.collect()
+        assert eventually(lambda: not leftovers(before), SETTLE_SECONDS), f"left behind: {leftovers(before)}"
 
 
 def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
@@ -110,3 +109,9 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return _write
+
+
+@pytest.fixture
+def hermes_pids() -> Callable[[], set[int]]:
+    """Return what lists the living processes of this test run, itself left out."""
+    return hermes_processes

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -71,8 +70,10 @@ class SharedMemoryManager:
     ) -> SharedMemoryManager:
         """Create the memory object, reserve its pages, seal its size, and write initial values into the live cells.
 
-        Raises HermesError, naming the bytes needed, when the machine cannot give them.
+        Raises HermesError, naming the bytes needed, when the machine cannot give them, and BadValue for an initial
+        value that does not fit.
         """
+        initials = [encode_cell(signal, signal.initial) for signal in registry]
         layout = plan_layout(registry, history)
         fd = os.memfd_create("hermes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -85,10 +86,10 @@ class SharedMemoryManager:
             message = f"cannot reserve {layout.size} bytes of shared memory for {len(registry)} signals"
             raise HermesError(message=f"{message}: {error.strerror}") from error
         with memoryview(memory) as view:
-            write_header(view, layout, registry, secrets.token_bytes(16), rate)
+            write_header(view, layout, registry, os.urandom(16), rate)
         manager = cls(fd, memory, writable=True)
-        for index, signal in enumerate(registry):
-            manager.write_cell(index, encode_cell(signal, signal.initial))
+        for index, cell in enumerate(initials):
+            manager.write_cell(index, cell)
         return manager
 
     @classmethod

@@ -10,11 +10,12 @@ from __future__ import annotations
 import gc
 import select
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
 from hermes.backplane.link import Link
 from hermes.engine import journal
+from hermes.engine.job import Job
 from hermes.engine.output import LineBudget
 from hermes.engine.pacing import Pacer
 from hermes.engine.plan import Plan
@@ -32,19 +33,6 @@ _OVERRUN_EVENT_NS = 1_000_000_000
 
 class Closing(Exception):
     """The owner asked the engine to end."""
-
-
-class Job(NamedTuple):
-    """A step or run in progress: frames still to compute, frames computed, and the command to answer."""
-
-    verb: Verb
-    id: int
-    remaining: int
-    completed: int = 0
-
-    def advanced(self) -> Job:
-        """Return the job one frame on."""
-        return self._replace(remaining=self.remaining - 1, completed=self.completed + 1)
 
 
 class Engine:
@@ -129,15 +117,10 @@ class Engine:
                 self._fail(error, [command["id"]])
 
     def _next_command(self) -> dict[str, Any] | None:
-        return next((command for command in self._waiting if not self._must_wait(Verb(command["verb"]))), None)
-
-    def _must_wait(self, verb: Verb) -> bool:
-        """Return whether the step or run in progress comes first: a pause or a set never waits for it."""
-        if self._job is None:
-            return False
-        if self._job.verb is Verb.STEP:
-            return verb in (Verb.STEP, Verb.RESUME, Verb.RUN, Verb.RESET)
-        return verb is Verb.RUN
+        """Return the first command that the step or run in progress does not come before."""
+        job = self._job
+        ready = (one for one in self._waiting if job is None or not job.comes_before(Verb(one["verb"])))
+        return next(ready, None)
 
     def _apply(self, command: dict[str, Any], verb: Verb) -> None:
         before = self._state

@@ -78,8 +78,18 @@ class Client:
                 if subscription is not None:
                     self.encoder = subscription
                     subscribed(self)
+                self._texts.task_done()
         except ConnectionClosed:
             return
+
+    async def dismiss(self, seconds: float) -> None:
+        """Send what is queued, then close with 1001; cut the client off where that takes longer than `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._texts.join()
+                await self.connection.close(1001, "the session ends")
+        except TimeoutError:
+            self.connection.transport.abort()
 
     def ready(self, telemetry_hz: float) -> bool:
         """Return whether the client can take a frame now; counts a skip and cuts off a client that has stalled."""

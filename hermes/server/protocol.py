@@ -57,12 +57,8 @@ def make_schema(registry: SignalRegistry, session: Mapping[str, Any], wiring: Se
 
 
 def make_ack(command: Command, fields: Mapping[str, Any]) -> str:
-    """Return the acknowledgment of a command; `fields` holds at least frame and time of its boundary.
-
-    The dispatcher's own type and id of its reply do not go out.
-    """
-    told = {name: value for name, value in fields.items() if name not in ("type", "action", "id")}
-    payload = {"action": command.action, **told, **_identity(command)}
+    """Return the acknowledgment of a command; `fields` holds at least frame and time of its boundary."""
+    payload = {"action": command.action, **fields, **_identity(command)}
     return ServerMessage(MessageType.ACK, payload).to_json()
 
 

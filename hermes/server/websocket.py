@@ -138,17 +138,10 @@ class HermesServer:
             with suppress(asyncio.CancelledError):
                 await self._telemetry
         server.close(close_connections=False)
-        connections = [client.connection for client in self._clients]
-        broadcast(connections, protocol.make_event("closing", self._dispatcher.describe()))
-        await asyncio.gather(*(self._dismiss(connection) for connection in connections))
+        self.tell("closing", self._dispatcher.describe())
+        await asyncio.gather(*(client.dismiss(CLOSE_SECONDS) for client in set(self._clients)))
         with suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), CLOSE_SECONDS)
-
-    async def _dismiss(self, connection: ServerConnection) -> None:
-        try:
-            await asyncio.wait_for(connection.close(1001, "the session ends"), CLOSE_SECONDS)
-        except TimeoutError:
-            connection.transport.abort()
 
     def tell(self, event: str, fields: Mapping[str, Any]) -> None:
         """Send an event to every client, in order with its replies; before `finished`, the last frame."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedOK
 
 import hermes
 from hermes.errors import (
@@ -164,9 +165,8 @@ async def test_the_end_time_finishes_the_run_and_reset_begins_it_again(counters:
 async def test_a_pause_from_elsewhere_ends_a_step_and_a_run_early(counters: Path) -> None:
     async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
         long_step = asyncio.create_task(session.step(10**9))
-        while session.frame < 10:
+        while session.frame < 10 or session.state is not State.RUNNING:
             await asyncio.sleep(0)
-        assert session.state is State.RUNNING
         await session.pause()
         assert 10 <= await long_step == session.frame
         long_run = asyncio.create_task(session.run(1000))
@@ -217,3 +217,24 @@ async def test_closing_is_idempotent_quick_and_possible_at_any_time(counters: Pa
     assert time.monotonic() - begin < 2.5
     with pytest.raises(SessionClosed):
         await starting
+
+
+async def test_closing_answers_what_waits_then_says_closing_then_closes_with_1001(
+    counters: Path, client: Callable[[str], Any]
+) -> None:
+    async with hermes.AsyncSession.from_yaml(counters) as session, client(session.url) as viewer:
+        await viewer.command("subscribe", signals=["*"])
+        await viewer.connection.send('{"action": "step", "params": {"count": 1000000000}}')
+        await viewer.until(lambda: viewer.frames and viewer.frames[-1][0] > 0)
+        own = asyncio.create_task(session.step())
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(session.close())
+        with pytest.raises(ConnectionClosedOK) as closed:
+            await viewer.until(lambda: False)
+        await closing
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        said = [(text["type"], text.get("action"), text.get("code"), text.get("event")) for text in viewer.texts[-2:]]
+        assert said == [("error", "step", "closed", None), ("event", None, None, "closing")]
+        with pytest.raises(SessionClosed):
+            await own

@@ -1,0 +1,153 @@
+"""A session inside a real Jupyter kernel: queued cells, interrupts, cells run again, and a kernel that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+from jupyter_core.utils import run_sync
+
+CELL_SECONDS = 30
+
+
+class Notebook:
+    """A kernel and its client, cell by cell or several at once."""
+
+    def __init__(self) -> None:
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.start_kernel()
+        self.client: BlockingKernelClient = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=CELL_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The kernel's process id."""
+        provisioner = self.manager.provisioner
+        assert provisioner is not None
+        return int(provisioner.pid)  # type: ignore[attr-defined]
+
+    def queue(self, *cells: str) -> list[str]:
+        """Send several cells at once, as Run All does."""
+        return [self.client.execute(cell) for cell in cells]
+
+    def answer(self, message: str) -> dict[str, Any]:
+        """Return the reply to a queued cell: its status, and the error where it failed."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=CELL_SECONDS)
+            if reply["parent_header"]["msg_id"] == message:
+                content: dict[str, Any] = reply["content"]
+                return content
+
+    def run(self, cell: str) -> dict[str, Any]:
+        """Run one cell and return its reply."""
+        return self.answer(self.queue(cell)[0])
+
+    def value(self, expression: str) -> str:
+        """Return the text of an expression's value in the kernel."""
+        message = self.client.execute("", user_expressions={"value": expression})
+        return str(self.answer(message)["user_expressions"]["value"]["data"]["text/plain"])
+
+    def interrupt_when(self, expression: str) -> None:
+        """Interrupt the kernel as soon as a file named by the running cell exists."""
+        path = Path(expression)
+        limit = time.monotonic() + CELL_SECONDS
+        while not path.exists():
+            assert time.monotonic() < limit
+        self.manager.interrupt_kernel()
+
+    def stop(self) -> None:
+        """End kernel and client."""
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client_loop() -> None:
+    """Let jupyter_client open the event loop that it keeps for the whole process, so that no test seems to leak it."""
+    run_sync(asyncio.sleep)(0)
+
+
+@pytest.fixture
+def notebook() -> Iterator[Notebook]:
+    """Return a fresh kernel, ended after the test."""
+    started = Notebook()
+    yield started
+    started.stop()
+    started.manager.context.destroy()
+
+
+@pytest.fixture
+def opened(notebook: Notebook, counters: Path) -> Notebook:
+    """Return a kernel in which `session` is started."""
+    cell = f"import hermes\nsession = hermes.Session.from_yaml({str(counters)!r})\nsession.start()"
+    assert notebook.run(cell)["status"] == "ok"
+    return notebook
+
+
+def test_ten_cells_queued_behind_a_synchronous_call_all_answer_in_order(opened: Notebook) -> None:
+    cells = ["order = []", "session.run(0.5)", *(f"order.append({number})" for number in range(8))]
+    replies = [opened.answer(message) for message in opened.queue(*cells)]
+    assert [reply["status"] for reply in replies] == ["ok"] * 10
+    assert opened.value("order") == "[0, 1, 2, 3, 4, 5, 6, 7]"
+    assert opened.value("session.frame") == "50"
+
+
+@pytest.mark.parametrize("call", ["session.run(1000)", "await session.aio.run(1000)"])
+def test_an_interrupt_raises_in_the_cell_and_leaves_the_session_paused_and_usable(
+    opened: Notebook, tmp_path: Path, call: str
+) -> None:
+    opened.run(f"touched = session.observe(lambda event, fields: open({str(tmp_path)!r} + '/' + event, 'w').close())")
+    message = opened.queue(call)[0]
+    opened.interrupt_when(str(tmp_path / "running"))
+    begin = time.monotonic()
+    reply = opened.answer(message)
+    assert time.monotonic() - begin < 2
+    assert reply["status"] == "error"
+    assert reply["ename"] in ("KeyboardInterrupt", "CancelledError")
+    assert opened.value("str(session.state), session.journal[-1]['origin']") == "('paused', 'interrupt')"
+    assert opened.value("session.step(3)") == "3"
+
+
+def test_a_cell_that_is_run_again_replaces_its_session(opened: Notebook, counters: Path) -> None:
+    opened.run("old = session")
+    cell = f"session = hermes.Session.from_yaml({str(counters)!r})\nsession.start()"
+    assert opened.run(cell)["status"] == "ok"
+    assert opened.value("str(old.state), str(session.state)") == "('closed', 'paused')"
+    assert opened.value("session.run(0.1)") == "10"
+
+
+def test_a_thread_hosted_session_works_while_a_cell_blocks(opened: Notebook, counters: Path) -> None:
+    cell = f"threaded = hermes.Session.from_yaml({str(counters)!r}, loop='thread', name='threaded')\nthreaded.start()"
+    assert opened.run(cell)["status"] == "ok"
+    assert opened.run("threaded.resume(); import time; time.sleep(0.5); threaded.pause()")["status"] == "ok"
+    assert int(opened.value("threaded.frame")) > 30
+    assert opened.run("await threaded.aio.run(0.1)")["status"] == "ok"
+    assert opened.run("threaded.close(); session.close()")["status"] == "ok"
+
+
+def test_the_archived_nest_asyncio_is_named_where_it_would_lose_messages(opened: Notebook) -> None:
+    reply = opened.run("import asyncio; asyncio._nest_patched = True; del asyncio._nest_asyncio2\nsession.run(0.1)")
+    assert reply["ename"] == "LoopError"
+    assert "await session.aio" in reply["evalue"]
+    assert opened.run("await session.aio.run(0.1)")["status"] == "ok"
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_killed_kernel_leaves_nothing(opened: Notebook, hermes_pids: Callable[[], set[int]], group: bool) -> None:
+    assert opened.run("session.resume()")["status"] == "ok"
+    running = hermes_pids() - {opened.pid}
+    assert len(running) == 3
+    (os.killpg if group else os.kill)(opened.pid, signal.SIGKILL)
+    limit = time.monotonic() + 2.5
+    while hermes_pids() & running:
+        assert time.monotonic() < limit, "left behind"

@@ -1,0 +1,79 @@
+"""What keeps the house in order: import contracts, one list of dependencies, documents that lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"python-xxhash": "xxhash", "types-pyyaml": "types-pyyaml"}
+
+
+def requirements() -> set[str]:
+    """Return every requirement of the package and its extras, names in lower case."""
+    extras = [entry for entries in PROJECT["optional-dependencies"].values() for entry in entries]
+    return {entry.lower() for entry in [*PROJECT["dependencies"], *extras]}
+
+
+def test_imports_flow_one_way() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_conda_environment_names_what_the_package_requires() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    listed = [entry for entry in environment if isinstance(entry, str)]
+    (pip,) = (entry["pip"] for entry in environment if isinstance(entry, dict))
+    found = set()
+    for entry in [*listed, *pip]:
+        name, sign, version = entry.partition(">=")
+        found.add(CONDA_NAMES.get(name, name) + sign + version)
+    assert found - {"pip", "--editable ."} == requirements() | {f"python{PROJECT['requires-python']}"}
+
+
+def test_no_module_is_longer_than_a_reader_can_hold() -> None:
+    long = {
+        path.name: count for path in ROOT.glob("hermes/**/*.py") if (count := len(path.read_text().split("\n"))) > 400
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_readme_runs() -> None:
+    """Run every Python example of the README as one script, as a newcomer would paste it."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        ast.parse(block)
+    source = "\n".join(blocks).replace("port=8765", "port=0")
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("notebook", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_holds_no_path_of_the_machine_it_ran_on(notebook: Path) -> None:
+    text = notebook.read_text()
+    assert json.loads(text)["nbformat"] == 4
+    assert not re.search(r"/(home|root|Users|tmp|work)/", text)
+    assert str(ROOT) not in text
