@@ -159,6 +159,8 @@ def choose_host(name: str, loop: str | None) -> Callable[[], Host]:
         raise LoopError(
             "a synchronous Session under a running event loop would block it; use hermes.AsyncSession and await it"
         )
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: ThreadHost(name)  # a subshell: its loop is not the one that lives as long as the kernel
     return lambda: KernelHost(running)
 
 
