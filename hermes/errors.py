@@ -339,7 +339,10 @@ def shown(value: object, limit: int = 60) -> str:
         return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut) + "'"
     if isinstance(value, int) and value.bit_length() > 1024:
         return f"an integer of {value.bit_length()} bits"
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # an integer of more digits than Python converts is inside
+        text = f"a {type(value).__name__} with a huge integer"
     return text if len(text) <= limit else text[:limit] + "..."
 
 

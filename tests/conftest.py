@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,10 @@ SETTLE_SECONDS = 3.0
 """How long what a test has closed may take to be gone: an ended child is reaped, a thread joins."""
 
 
-def leftovers(before: tuple[set[int], set[str], set[str]]) -> str:
+Inventory = tuple[Counter[int], Counter[str], Counter[str]]
+
+
+def leftovers(before: Inventory) -> str:
     """Return in words what is there now and was not before: processes, threads, descriptors."""
     found = []
     processes, threads, descriptors = (now - then for now, then in zip(inventory(), before, strict=True))
@@ -28,13 +32,14 @@ def leftovers(before: tuple[set[int], set[str], set[str]]) -> str:
     return ", ".join(found)
 
 
-def inventory() -> tuple[set[int], set[str], set[str]]:
-    """Return the living descendants of this process and every Hermes process, its hermes threads, its descriptors."""
-    return hermes_processes(), {t.name for t in threading.enumerate() if t.name.startswith("hermes-")}, descriptors()
+def inventory() -> Inventory:
+    """Return the living processes of this test run, this process's Hermes threads, and its descriptors."""
+    threads = Counter(thread.name for thread in threading.enumerate() if thread.name.startswith("hermes-"))
+    return Counter(hermes_processes()), threads, Counter(descriptors())
 
 
 def hermes_processes() -> set[int]:
-    """Return the engines and workers of this user's tests: those that carry this process's mark in the environment."""
+    """Return the living processes that carry this test run's mark in their environment, this one left out."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and is_alive(int(entry.name)):
@@ -47,12 +52,12 @@ def hermes_processes() -> set[int]:
     return found
 
 
-def descriptors() -> set[str]:
-    """Return every open descriptor with what it is, memory objects and sockets included."""
-    found = set()
+def descriptors() -> list[str]:
+    """Return what every open descriptor is: a path, or a socket, pipe or memory object."""
+    found = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"{entry.name} -> {entry.readlink()}")
+            found.append(str(entry.readlink()))
         except OSError:
             continue
     return found

@@ -283,13 +283,10 @@ def test_declare_is_checked(returned: dict[str, Any], error: type[Exception], te
 
 
 def test_step_is_missing() -> None:
-    class Lazy(Module):
-        pass
-
-    Lazy().reset()
-    Lazy().close()
-    with pytest.raises(TypeError, match=r"^Lazy has no step\(self, time, dt\)$"):
-        Lazy().step(0.0, 0.1)
+    Module().reset()
+    Module().close()
+    with pytest.raises(TypeError, match=r"^Module has no step\(self, time, dt\)$"):
+        Module().step(0.0, 0.1)
 
 
 @given(st.floats(), st.integers(-(2**63), 2**63 - 1), st.booleans())
