@@ -114,7 +114,7 @@ class KernelHost:
         on_main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, interrupt) if on_main else None
         try:
-            return self.loop.run_until_complete(task)
+            result = self.loop.run_until_complete(task)
         except asyncio.CancelledError:
             if interrupts:
                 raise KeyboardInterrupt from None
@@ -122,6 +122,9 @@ class KernelHost:
         finally:
             if on_main:
                 signal.signal(signal.SIGINT, before)
+        if interrupts:  # it came too late to cancel anything, but the cell is to stop all the same
+            raise KeyboardInterrupt
+        return result
 
     def end(self, closing: Callable[[], Coroutine[Any, Any, None]], kill: Callable[[], None]) -> None:
         """Run `closing` as a task of the loop; where the loop has stopped (the kernel is ending), run it to its end."""

@@ -214,6 +214,8 @@ def summary_html(session: AsyncSession) -> str:
     with suppress(HermesError):
         rows["time"] = f"{session.time:.3f} s (frame {session.frame})"
         rows["address"] = session.url
+        if stalls := session.status.loop_stalls:
+            rows["loop stalls"] = f'{stalls}: cells kept telemetry waiting; loop="thread" keeps it flowing'
     if session.failure is not None:
         rows["failure"] = str(session.failure)
     cells = "".join(

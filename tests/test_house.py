@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+import hermes
+
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"python-xxhash": "xxhash", "types-pyyaml": "types-pyyaml"}
@@ -69,6 +71,20 @@ def test_the_readme_runs() -> None:
     source = "\n".join(blocks).replace("port=8765", "port=0")
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_s_configuration_runs_with_its_module(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    module = re.search(r"```python\n(import hermes\n.*?)\n\nvehicle = ", text, re.DOTALL)
+    configuration = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert module
+    assert configuration
+    (tmp_path / "vehicle.py").write_text(module[1])
+    (tmp_path / "rail.yaml").write_text(configuration[1])
+    with hermes.Session.from_yaml(tmp_path / "rail.yaml", port=0) as session:
+        session["inputs.thrust"] = 50.0
+        session.step(101)  # the wire brings the thrust one frame later
+        assert session["vehicle.v"] == pytest.approx(1.0 + 50.0 / 5.0 * 1.0)
 
 
 @pytest.mark.parametrize("notebook", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.name)

@@ -50,6 +50,7 @@ class Client:
         self.pending = 0
         self.skipped = 0
         self._stalled_ticks = 0
+        self._cut_off = False
         self._texts: asyncio.Queue[_Text] = asyncio.Queue()
         sock = connection.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -59,8 +60,7 @@ class Client:
     def post(self, text: str, subscription: TelemetryEncoder | None = None) -> None:
         """Queue a text message; with `subscription` it is the ack behind which that telemetry begins."""
         if self._texts.qsize() >= TEXT_LIMIT:
-            log.warning("client %s cut off: it does not read its replies", self.name)
-            self.connection.transport.abort()
+            self._abort("it does not read its replies")
             return
         self._texts.put_nowait(_Text(text, subscription))
 
@@ -101,9 +101,14 @@ class Client:
         self.skipped += 1
         self._stalled_ticks += 1
         if self._stalled_ticks > STALL_SECONDS * telemetry_hz:
-            log.warning("client %s cut off: it has read nothing for %g s", self.name, STALL_SECONDS)
-            self.connection.transport.abort()
+            self._abort(f"it has read nothing for {STALL_SECONDS:g} s")
         return False
+
+    def _abort(self, why: str) -> None:
+        if not self._cut_off:
+            self._cut_off = True
+            log.warning("client %s cut off: %s", self.name, why)
+            self.connection.transport.abort()
 
 
 def _address(connection: ServerConnection) -> str:

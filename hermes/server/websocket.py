@@ -110,7 +110,7 @@ class HermesServer:
         try:
             self._server = await serve(
                 self._handle,
-                self._host,
+                "127.0.0.1" if self._host == "localhost" else self._host,  # else port 0 would be two ports
                 self.port,
                 process_request=self._admit,
                 compression=None,
