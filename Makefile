@@ -20,7 +20,7 @@ check: $(READY)  ## lint, format, types, import contracts
 	$(BIN)/lint-imports
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:  ## remove what the other verbs have made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hermes-demo.png
