@@ -35,7 +35,7 @@ def decode(data: str | bytes) -> Any:
     """Return the value in strict JSON; raises BadJson that says what is wrong."""
     if isinstance(data, bytes):
         raise BadMessage("commands are text messages; found a binary one")
-    if data.count("[") + data.count("{") > DEPTH_LIMIT and _depth(data) > DEPTH_LIMIT:
+    if data.count("[") + data.count("{") > DEPTH_LIMIT and _too_deep(data):
         raise BadJson(f"nested deeper than {DEPTH_LIMIT}")
     try:
         value = _loads(data)
@@ -79,16 +79,17 @@ def _loads(data: str) -> Any:
     )
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
+def _too_deep(text: str) -> bool:
+    depth = 0
     for found in _STRUCTURE.finditer(text):
         token = found[0]
         if token in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > DEPTH_LIMIT:
+                return True
         elif token in "]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
