@@ -142,11 +142,11 @@ class Engine:
     def _switch(self, command: dict[str, Any], verb: Verb, after: State) -> None:
         """Resume or pause; either changes nothing where the state is that already."""
         stepping = self._job is not None and self._job.verb is Verb.STEP
-        changed = after is not self._state
-        if changed:
-            self._note(command)
+        if after is self._state:
+            return
+        self._note(command)
         self._enter(after)
-        if changed and not stepping:
+        if not stepping:
             self._event("running" if verb is Verb.RESUME else "paused")
         if verb is Verb.PAUSE:
             self._end_job()
@@ -189,7 +189,7 @@ class Engine:
         self._moved = False
         if paced:
             self._pace(work_ns)
-        if not self._moved:
+        if self._state is State.RUNNING:
             self._conclude()
 
     def _conclude(self) -> None:

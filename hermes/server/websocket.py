@@ -179,7 +179,8 @@ class HermesServer:
             self._clients.discard(client)
             self._forget_unused()
             writer.cancel()
-            log.info("client disconnected", extra={"remote": client.name, "clients": len(self._clients)})
+            fields = {"remote": client.name, "clients": len(self._clients), "skipped_frames": client.skipped}
+            log.info("client disconnected", extra=fields)
 
     # -- commands
 

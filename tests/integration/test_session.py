@@ -176,6 +176,21 @@ async def test_a_pause_from_elsewhere_ends_a_step_and_a_run_early(counters: Path
         assert await long_run < 100
 
 
+async def test_a_resume_or_reset_at_any_boundary_of_a_run_leaves_its_length_exact(counters: Path) -> None:
+    async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
+        for verb in (session.resume, session.reset):
+            for _ in range(5):
+                run = asyncio.create_task(session.run(0.03))
+                while session.state is not State.RUNNING:
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(5):
+                    while not run.done() and session.state is State.RUNNING:
+                        await verb()  # many times a frame, its last one included
+                    assert await run == 3
+                if session.state is State.RUNNING:  # a resume came just after the end
+                    await session.pause()
+
+
 async def test_cancelling_a_run_pauses_it_at_a_boundary_and_leaves_the_session_usable(counters: Path) -> None:
     async with hermes.AsyncSession.from_yaml(counters, serve=False) as session:
         with pytest.raises(TimeoutError):
