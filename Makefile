@@ -4,14 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check lab clean
+.PHONY: demo test soak check lab bench docs clean
 
 demo: $(READY)  ## fly a Cessna for 10 s, watched by an outside viewer, and draw what it saw
 	$(BIN)/hermes demo
 
 test: check  ## everything that must hold: static checks, tests, notebooks
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -p no:nbval
 	$(BIN)/pytest notebooks --nbval-lax --nbval-cell-timeout 120 -p no:cacheprovider
+
+soak: $(READY)  ## the long versions of the load and fault tests
+	$(BIN)/pytest tests -p no:nbval -m soak
 
 check: $(READY)  ## lint, format, types, import contracts
 	$(BIN)/ruff check --quiet
@@ -21,6 +24,12 @@ check: $(READY)  ## lint, format, types, import contracts
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+bench: $(READY)  ## measure what the design promises, as tables and JSON
+	$(BIN)/python tests/benchmarks/wire.py
+
+docs: $(READY)  ## bring the generated parts of docs/protocol.md up to date with the code
+	$(BIN)/python docs/generate.py
 
 clean:  ## remove what the other verbs have made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hermes-demo.png

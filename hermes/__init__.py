@@ -1,7 +1,8 @@
 """Hermes: a simulation kernel for notebooks.
 
 `Session` runs simulation modules as processes in lock-step frames over shared memory and serves their signals over a
-WebSocket. `Module`, `Input`, `Output` and `Parameter` are what a module's author needs.
+WebSocket; `Client` attaches to one that runs elsewhere. `Module`, `Input`, `Output` and `Parameter` are what a module's
+author needs.
 
 Names load on first use: a module process imports this package and pays for no more than it touches.
 """
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hermes import examples
+    from hermes.asyncclient import AsyncClient
     from hermes.asyncsession import AsyncSession
+    from hermes.client import Client
     from hermes.config import HermesConfig
     from hermes.errors import ConfigurationError, HermesError, ModuleDied, ModuleError, ModuleFailed, ModuleHung
     from hermes.module import Input, Module, Output, Parameter
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncClient": "hermes.asyncclient",
     "AsyncSession": "hermes.asyncsession",
+    "Client": "hermes.client",
     "ConfigurationError": "hermes.errors",
     "HermesConfig": "hermes.config",
     "HermesError": "hermes.errors",
@@ -39,7 +44,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
     "AsyncSession",
+    "Client",
     "ConfigurationError",
     "HermesConfig",
     "HermesError",

@@ -13,18 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hermes.backplane.patterns import expand_patterns
 from hermes.backplane.signals import SignalRegistry, Value
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
-from hermes.errors import (
-    BadParams,
-    HermesError,
-    NotReady,
-    shown,
-)
-from hermes.frametime import FrameClock, exact_seconds
+from hermes.errors import HermesError, NotReady
 from hermes.hosting import in_notebook, on_loop
-from hermes.lifecycle import State, Verb
+from hermes.lifecycle import State
 from hermes.run import Observer, Run
 from hermes.status import Status
 
@@ -129,17 +124,32 @@ class AsyncSession:
     @property
     def status(self) -> Status:
         """How the session is doing now."""
-        return self._run.status()
+        return self._run.report()
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether clients must show a token; it is in `connection_file`."""
+        return self._run.token is not None
+
+    @property
+    def connection_file(self) -> Path:
+        """The file, readable by this user only, by which other processes find the session, with its token.
+
+        Raises NotReady where no server runs, or where the file could not be written.
+        """
+        if self._run.file is None:
+            raise NotReady("connection_file (with a server)")
+        return self._run.file.path
 
     def __getitem__(self, name: str) -> Value:
         """Return a signal's committed value; raises UnknownSignal, with the nearest names."""
         return self._run.memory(name).get_signal(name)
 
     def get(self, names: Sequence[str]) -> dict[str, Value]:
-        """Return several signals' values of one and the same frame."""
+        """Return the values of several signals, by name or pattern, of one and the same frame."""
         shm = self._run.memory("get")
         newest = shm.snapshot()
-        return {name: shm.value_in(newest, name) for name in names}
+        return {name: shm.registry.value(name, newest.cells) for name in expand_patterns(names, shm.registry)}
 
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
@@ -180,10 +190,7 @@ class AsyncSession:
 
         In real time that takes as long. It ends early where somebody pauses, and at the end of the run.
         """
-        if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-            raise BadParams(f"run takes seconds of simulated time, above 0; found {shown(seconds)}")
-        frames = FrameClock(*self.config.execution.rate.as_integer_ratio()).frames(exact_seconds(seconds))
-        outcome = await self._hosted(Verb.RUN, {"count": max(1, frames)})
+        outcome = await self._perform(Action.RUN, seconds=seconds)
         return int(outcome["completed"])
 
     async def set(self, values: Mapping[str, object]) -> None:
@@ -206,12 +213,9 @@ class AsyncSession:
 
     async def _perform(self, action: Action, **params: Any) -> dict[str, Any]:
         fields = self._run.fields(checked(Command(action, params)))
-        return await self._hosted(action, fields)
-
-    async def _hosted(self, verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        self._run.memory(verb)
+        self._run.memory(action)
         assert self._loop is not None
-        return await on_loop(self._loop, self._run.request(verb, **fields))
+        return await on_loop(self._loop, self._run.request(action, **fields))
 
     async def _replace(self) -> None:
         """Close the notebook's open session of the same name: a cell that is run again must not leak it."""

@@ -1,4 +1,4 @@
-"""The command line: ``hermes run``, ``hermes validate``, ``hermes demo`` (also ``python -m hermes``).
+"""The command line: ``hermes run``, ``validate``, ``signals``, ``watch``, ``demo`` (also ``python -m hermes``).
 
 Exit status: 0 finished, 1 failed, 2 usage or configuration, 130 interrupted, 143 terminated.
 """
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hermes import __version__
-from hermes.errors import HermesError
+from hermes import __version__, watching
+from hermes.clierrors import errors_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def run(
     config: Path, no_server: bool, port: int | None, paused: bool, mode: str | None, end_time: float | None
 ) -> None:
     """Run the simulation in CONFIG until its end, its failure, or an interrupt."""
-    with _errors_told():
+    with errors_told():
         from hermes.asyncsession import AsyncSession  # noqa: PLC0415 - help and usage errors need not wait for it
         from hermes.config import HermesConfig  # noqa: PLC0415
         from hermes.planning import with_execution  # noqa: PLC0415
@@ -97,6 +97,8 @@ async def _begin(session: AsyncSession, *, waits: bool) -> None:
     modules = ", ".join(session.config.modules)
     address = f", serving on {session.url}" if session.serves else ""
     click.echo(f"{session.name}: {modules}{address}", err=True)
+    if session.needs_token:
+        click.echo(f"clients need the token in {session.connection_file}", err=True)
     if waits:
         click.echo("paused; a client may resume or step it", err=True)
     else:
@@ -146,7 +148,7 @@ def _signals_heeded(end: Callable[[int], None]) -> Iterator[None]:
 @click.option("--static", is_flag=True, help="Only read the file; do not start the modules.")
 def validate(config: Path, static: bool) -> None:
     """Check CONFIG: every key, and every wire against the signals that its modules declare."""
-    with _errors_told():
+    with errors_told():
         from hermes.asyncsession import AsyncSession  # noqa: PLC0415
         from hermes.config import HermesConfig  # noqa: PLC0415
 
@@ -172,7 +174,7 @@ def _counted(count: int, noun: str) -> str:
 @click.option("--picture", type=CONFIG, default="hermes-demo.png", show_default=True, help="Where to draw the flight.")
 def demo(seconds: float, picture: Path) -> None:
     """Fly a Cessna 172 in real time, watched by a viewer in another process, and draw what it saw."""
-    with _errors_told():
+    with errors_told():
         from hermes import demo as demonstration  # noqa: PLC0415
 
         click.echo(f"Flying the JSBSim Cessna 172 under autopilot for {seconds:g} s ...", err=True)
@@ -182,14 +184,5 @@ def demo(seconds: float, picture: Path) -> None:
         click.echo(f"Picture                {picture}")
 
 
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    """Say an error of Hermes in its own words and exit with its status."""
-    try:
-        yield
-    except HermesError as error:
-        click.echo(f"hermes: {error}", err=True)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        click.echo("hermes: interrupted", err=True)
-        sys.exit(130)
+for _command in (watching.signals, watching.watch):
+    main.add_command(_command)

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from hermes.commands import RATE_LIMIT
 from hermes.configfields import (
     MAX_END_TIME,
     MAX_RATE,
@@ -42,6 +43,7 @@ from hermes.configfields import (
     checked_host,
     checked_rate,
     checked_script,
+    checked_token,
     exact,
     script_target,
 )
@@ -174,16 +176,24 @@ class ServerConfig(_Strict):
     host: Annotated[
         str,
         AfterValidator(checked_host),
-        takes(
-            "a loopback address (127.0.0.1, ::1 or localhost): this version serves loopback only, and an SSH tunnel "
-            "or a local proxy is the way to reach it from elsewhere"
-        ),
-    ] = Field(default="127.0.0.1", description="the loopback address to listen on")
+        takes("an address such as 127.0.0.1, ::1 or 0.0.0.0, or localhost"),
+    ] = Field(default="127.0.0.1", description="the address to listen on; other than loopback only with a token")
     port: Annotated[int, Field(ge=0, le=65535), takes("a whole number from 0 to 65535 (0 = a free port)")] = Field(
         default=8765, description="the TCP port to listen on; 0 takes a free one"
     )
-    telemetry_hz: Annotated[float, Field(gt=0, le=1000), takes("a number above 0 and at most 1000 (Hz)")] = Field(
-        default=60.0, description="telemetry messages per wall-clock second and client, at most (Hz)"
+    telemetry_hz: Annotated[
+        float, Field(gt=0, le=RATE_LIMIT), takes(f"a number above 0 and at most {RATE_LIMIT} (Hz)")
+    ] = Field(default=60.0, description="telemetry messages per wall-clock second and client, at most (Hz)")
+    control: Annotated[Literal["all", "observe"], takes("all or observe")] = Field(
+        default="all", description="what clients may do: everything, or only watch"
+    )
+    token: Annotated[
+        str | None,
+        AfterValidator(lambda token: token if token is None else checked_token(token)),
+        takes("auto, none, or 16 to 256 letters, digits, '.', '_', '~' or '-'"),
+    ] = Field(
+        default=None,
+        description="what clients must show; auto makes a new one. Left out: auto on a JupyterHub, else none",
     )
     allowed_origins: list[Origin] = Field(
         default_factory=list, description="web origins that may connect, besides the server's own"

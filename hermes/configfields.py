@@ -21,7 +21,7 @@ SIGNAL = r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*"
 _RATIO = re.compile(r"[0-9]{1,20}/[0-9]{1,20}|[0-9]{1,20}(?:\.[0-9]{1,20})?")
 MAX_RATE = 100_000
 MAX_END_TIME = 1e9  # s; keeps time in nanoseconds within 64 bits
-_LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 
 
 class ScriptTarget(NamedTuple):
@@ -75,12 +75,17 @@ def checked_limits(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 def checked_host(host: str) -> str:
-    """Return `host` if it is an address of this machine's loopback."""
+    """Return `host` if it is an address to listen on, of this machine's loopback or not."""
     if host != "localhost":
-        address = ipaddress.ip_address(host)
-        if address not in _LOOPBACK and address != ipaddress.IPv6Address("::1"):
-            raise ValueError(host)
+        ipaddress.ip_address(host)
     return host
+
+
+def checked_token(token: str) -> str:
+    """Return `token` if it is a token, or one of the words for a new one and for none."""
+    if token not in ("auto", "none") and not _TOKEN.fullmatch(token):
+        raise ValueError(token)
+    return token
 
 
 Flag = Annotated[bool, takes("true or false")]

@@ -20,13 +20,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hermes.errors import ConfigurationError, Problem, nearest, shown
+from hermes.errors import ConfigurationError, Problem
+from hermes.wording import nearest, shown
 from hermes.yamlfile import MAX_PROBLEMS, Document, KeyPath
 
 _KEY = "[key]"  # how pydantic marks that a mapping's key, not its value, is meant
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _CONTAINERS = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}
 _MAX_NAMES = 200  # names searched for a likely one; more would take longer than reading the file
+_SECRET = ("server", "token")  # a mistyped one would end up in the saved output of a notebook
 _NUMBERS = ("f64", "f32", "i64", "i32")
 _I32 = 2**31
 _I64 = 2**63
@@ -130,7 +132,8 @@ def _finding(error: Any, model: type[BaseModel]) -> Finding:
     if path and path[-1] == _KEY:
         message = f"{key_path(path[:-2])} has the name {described(path[-2])}; a name takes {accepted}"
         return Finding(path[:-1], message, at_key=True)
-    return Finding(path, f"{key_path(path)} is {described(error['input'])}; it takes {accepted}")
+    found = "not a token (what it is stays out of this message)" if path == _SECRET else described(error["input"])
+    return Finding(path, f"{key_path(path)} is {found}; it takes {accepted}")
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:

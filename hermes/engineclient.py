@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hermes.backplane.link import Link
+from hermes.backplane.link import WILL, Link
 from hermes.engine.plan import Plan
 from hermes.errors import EngineDied, HermesError, SessionClosed, from_wire
 
@@ -96,6 +96,10 @@ class EngineClient:
 
         self.submit(verb, origin, reply, **fields)
         return await future
+
+    def bequeath(self, path: Path) -> None:
+        """Let the engine remove a file should this process die without being able to."""
+        self._send({"verb": WILL, "path": str(path)})
 
     def take_memory(self) -> int:
         """Return the descriptor of the backplane, which came with the engine's `started`; now the caller's."""

@@ -15,6 +15,7 @@
     |   +-- BadValue             the value does not fit the signal's type or limits
     |   +-- InvalidState         the verb is not legal in this state
     |   +-- TooMany              more than Hermes accepts at once
+    |   +-- Forbidden            the session only lets its clients watch
     |   +-- NotReady             the session has not started yet
     |   +-- SessionClosed        the session has ended
     +-- ModuleError              a module failed; says which, in which frame, and why
@@ -23,6 +24,9 @@
     |   +-- ModuleHung           it did not answer in time
     +-- EngineDied               the engine process ended without being asked to
     +-- PortInUse                the server's port is taken
+    +-- ServerExposed            the server would listen to other machines without a token
+    +-- NoSession                no running session, or several, where one was meant
+    +-- ConnectionFailed         a client cannot reach its server, or no longer does
     +-- LoopError                a synchronous call where only an asynchronous one can work
 
 Errors carry fields and build their text in ``__str__``, so that the same object is the exception in a cell, the reply
@@ -37,8 +41,14 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from hermes.wording import shown
+
 _INSIDE = (os.path.dirname(__file__), sys.prefix, sys.base_prefix)
 """Where code lies that is not the user's."""
+
+
+_LISTED = 5
+"""Names that a text lists; the error's fields have them all."""
 
 
 class HermesError(Exception):
@@ -48,9 +58,9 @@ class HermesError(Exception):
     exit_status: ClassVar[int] = 1
     text: ClassVar[str] = "{message}"
 
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(fields)
-        self.fields = fields
+    def __init__(self, message: str | None = None, **fields: Any) -> None:
+        self.fields = fields if message is None else {"message": message, **fields}
+        super().__init__(self.fields)
 
     def __str__(self) -> str:
         return self.text.format_map({"message": self.code, **self.fields})
@@ -97,9 +107,6 @@ class ConfigurationError(HermesError):
         head = "" if count == 1 else f"{count} problems:\n"
         return head + "\n".join(str(problem) for problem in self.problems)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems,)
-
 
 class CommandError(HermesError):
     """A command was refused; nothing changed."""
@@ -119,9 +126,6 @@ class BadMessage(CommandError):
     """A message is JSON but not a command: `message` says what was found and what is accepted."""
 
     code = "bad_message"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message=message)
 
 
 class UnknownAction(CommandError):
@@ -144,9 +148,6 @@ class BadParams(CommandError):
     code = "bad_params"
     exit_status = 2
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message=message)
-
 
 class UnknownSignal(CommandError):
     """No signal has this name, or no signal matches this pattern; `near` lists the nearest names."""
@@ -158,7 +159,9 @@ class UnknownSignal(CommandError):
         super().__init__(signals=list(signals), near=list(near))
 
     def __str__(self) -> str:
-        names = ", ".join(shown(name) for name in self.fields["signals"])
+        signals = self.fields["signals"]
+        names = ", ".join(shown(name) for name in signals[:_LISTED])
+        names += f" and {len(signals) - _LISTED} more" if len(signals) > _LISTED else ""
         near = self.fields["near"]
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         return f"no signal matches {names}{hint}"
@@ -212,6 +215,16 @@ class TooMany(CommandError):
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(what=what, limit=limit)
+
+
+class Forbidden(CommandError):
+    """The session lets its clients watch only."""
+
+    code = "forbidden"
+    text = "{action} is refused: this session lets its clients watch only (server.control: observe)"
+
+    def __init__(self, action: str) -> None:
+        super().__init__(action=action)
 
 
 class NotReady(CommandError):
@@ -316,34 +329,39 @@ class PortInUse(HermesError):
         super().__init__(host=host, port=port)
 
 
+class ServerExposed(HermesError):
+    """The server would listen on an address that other machines reach, and anybody could take command."""
+
+    code = "server_exposed"
+    exit_status = 2
+    text = (
+        "host {host} is reachable from other machines, and the server has no token: either give it one "
+        "(server.token: auto, or a text of your own), or listen on 127.0.0.1 and reach it through an SSH tunnel"
+    )
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host=host)
+
+
+class NoSession(HermesError):
+    """No running session fits, or several do; `message` says what was looked for and what there is."""
+
+    code = "no_session"
+    exit_status = 2
+
+
+class ConnectionFailed(HermesError):
+    """A client cannot reach the server at `url`, or the connection has ended; `reason` says why."""
+
+    code = "connection_failed"
+    text = "{url}: {reason}"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url=url, reason=reason)
+
+
 class LoopError(HermesError):
     """A synchronous call where only an asynchronous one can work; the message names the one to use."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message=message)
-
-
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` of the `known` names that look most like `name`, best first."""
-    import difflib  # noqa: PLC0415 - a module process imports this file at its start and seldom needs this
-
-    by_folded = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name[:256].lower(), by_folded, n=count, cutoff=0.6)
-    return [by_folded[folded] for folded in found]
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """Return `value` as it may be shown: strings quoted and escaped, and all cut to about `limit` characters."""
-    if isinstance(value, str):
-        cut = value[:limit] + ("..." if len(value) > limit else "")
-        return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut) + "'"
-    if isinstance(value, int) and value.bit_length() > 1024:
-        return f"an integer of {value.bit_length()} bits"
-    try:
-        text = ascii(value)
-    except ValueError:  # an integer of more digits than Python converts is inside
-        text = f"a {type(value).__name__} with a huge integer"
-    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def to_wire(error: HermesError) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class ThreadHost:
         """Run a coroutine on the loop; an interrupt cancels it, waits for it to end, and is raised here."""
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise LoopError("a synchronous call on the session's own thread would wait for itself; await session.aio")
+            raise LoopError("a synchronous call on its own loop's thread waits for itself; await the asynchronous one")
         return Crossing(coroutine, self.loop).wait()
 
     def end(self, closing: Callable[[], Coroutine[Any, Any, None]], kill: Callable[[], None]) -> None:

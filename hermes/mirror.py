@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hermes.errors import HermesError, from_wire, shown
+from hermes.errors import HermesError, from_wire
 from hermes.lifecycle import State
+from hermes.wording import shown
 
 log = logging.getLogger("hermes.session")
 

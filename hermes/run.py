@@ -8,14 +8,17 @@ and from there to the engine, which applies it at a frame boundary. Nothing here
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hermes.backplane.ring import Snapshot
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import decode_cell, encode_cell
-from hermes.commands import Action, Command
+from hermes.commands import VIEWING, Action, Command
 from hermes.config import HermesConfig
+from hermes.connectionfile import ConnectionFile, sweep
 from hermes.engineclient import EngineClient, Outcome
 from hermes.errors import (
     EngineDied,
@@ -27,11 +30,15 @@ from hermes.errors import (
     WiredSignal,
     from_wire,
 )
+from hermes.frametime import FrameClock, exact_seconds
 from hermes.lifecycle import State, Verb
 from hermes.mirror import Mirror, failure_fields
 from hermes.planning import located, plan_for
+from hermes.server.access import refuse_exposure, session_token
 from hermes.server.websocket import HermesServer
 from hermes.status import Status, real_time_factor
+
+log = logging.getLogger("hermes.session")
 
 _STALL_SECONDS = 0.1
 _STALL_TICK_SECONDS = 0.25
@@ -48,11 +55,13 @@ class Run:
         self.mirror = Mirror()
         self.observers: list[Observer] = []
         self.server: HermesServer | None = None
+        self.file: ConnectionFile | None = None
         self._port = config.server.port if port is None else port
         self.serves = config.server.enabled if serve is None else serve
         self._engine: EngineClient | None = None
         self._shm: SharedMemoryManager | None = None
         self._last: Snapshot | None = None
+        self.token: str | None = None
         self._started: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._wired = {wire.dst: wire.src for wire in config.wiring}
@@ -65,7 +74,10 @@ class Run:
 
         Raises CommandError where it is refused at once.
         """
-        self._ready(command.action).submit(command.action, origin, reply, **self.fields(command))
+        if command.action in VIEWING:
+            self._ready(command.action).submit(Verb.LOOK, origin, reply)
+        else:
+            self._ready(command.action).submit(command.action, origin, reply, **self.fields(command))
 
     def describe(self) -> dict[str, Any]:
         """Return name, state, frame, time (s) and rates (Hz) as the schema shows them."""
@@ -73,6 +85,16 @@ class Run:
         rates = {"rate_hz": float(self.config.execution.rate), "telemetry_hz": self.config.server.telemetry_hz}
         at = {"frame": newest.frame, "time": newest.time}
         return {"session": self.config.name, "state": self.mirror.state, **at, **rates}
+
+    def status(self) -> dict[str, Any]:
+        """Return state, time, real-time factor and counts, as a client's `status` has them."""
+        now = self.report()._asdict()
+        return {**now, "clients": len(now["clients"])}
+
+    def notice(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Hand an event of the server's own to the observers."""
+        for observer in self.observers:
+            asyncio.get_running_loop().call_soon(observer, event, fields)
 
     @property
     def wiring(self) -> Sequence[Mapping[str, Any]]:
@@ -92,17 +114,20 @@ class Run:
         """Return the newest committed frame, also after the end of the run; raises NotReady before its start."""
         return self._last if self._last is not None else self.memory("a frame").snapshot()
 
-    def status(self) -> Status:
+    def report(self) -> Status:
         """Return how the run is doing."""
         shm = self.memory("status")
         newest, counters, state = shm.snapshot(), shm.counters, self.mirror.state
-        clients = self.server.clients if self.server is not None else 0
+        clients = self.server.clients if self.server is not None else ()
         rate = real_time_factor(shm, newest) if state is State.RUNNING else 0.0
-        counts = (counters["overruns"], counters["late_wakeups"], clients, self._stalls)
-        return Status(state, newest.frame, newest.time, rate, *counts)
+        counts = (counters["overruns"], counters["late_wakeups"], self._stalls)
+        return Status(state, newest.frame, newest.time, rate, *counts, tuple(clients))
 
     def fields(self, command: Command) -> dict[str, Any]:
         """Return what the engine needs of a checked command; raises where a signal or a value does not allow a set."""
+        if command.action == Action.RUN:
+            clock = FrameClock(*self.config.execution.rate.as_integer_ratio())
+            return {"count": max(1, clock.frames(exact_seconds(command.params["seconds"])))}
         if command.action != Action.SET:
             return dict(command.params)
         cells = [self._cell(name, value) for name, value in command.params["values"].items()]
@@ -124,6 +149,9 @@ class Run:
         """Start engine, modules and server; on any error, close again and raise it."""
         if self._engine is not None or self.mirror.state is not State.STARTING:
             raise InvalidState("start", self.mirror.state, "a session starts once; make a new one")
+        if self.serves:
+            self.token = session_token(self.config.server.token, os.environ)
+            refuse_exposure(self.config.server.host, self.token)
         self._started = asyncio.get_running_loop().create_future()
         self._engine = EngineClient(plan_for(self.config), self._on_record, self._on_engine_end)
         try:
@@ -165,20 +193,35 @@ class Run:
         return index, encode_cell(signal, value)
 
     async def _serve(self) -> None:
-        settings = self.config.server
+        settings, shm = self.config.server, self.memory("server")
         self.server = HermesServer(
-            self.memory("server"),
+            shm,
             self,
             host=settings.host,
             port=self._port,
             telemetry_hz=settings.telemetry_hz,
             allowed_origins=settings.allowed_origins,
             allowed_hosts=settings.allowed_hosts,
+            token=self.token,
+            observe=settings.control == "observe",
         )
         await self.server.start()
         if self._closing is not None:  # it did not see a server that was still starting
             await self.server.close()
             self._refuse_closing()
+        self._announce(self.server.url, f"/proc/{os.getpid()}/fd/{shm.fd}")
+
+    def _announce(self, url: str, memory: str) -> None:
+        """Write the file by which other processes of this user find the session."""
+        assert self._engine is not None
+        try:
+            sweep()
+            self.file = ConnectionFile.create(session=self.config.name, url=url, token=self.token, memory=memory)
+            self._engine.bequeath(self.file.path)
+        except HermesError as error:
+            if self.token is not None:  # nobody could learn it
+                raise
+            log.warning("%s; clients need to know the address %s", error, url)
 
     def _refuse_closing(self) -> None:
         if self._closing is not None:
@@ -186,6 +229,8 @@ class Run:
 
     async def _close(self) -> None:
         """End the engine first: its last answers still go to the clients, which the server then dismisses."""
+        if self.file is not None:
+            self.file.remove()
         if self._engine is not None:
             await self._engine.close()
         if self.server is not None:
@@ -210,8 +255,7 @@ class Run:
     def _publish(self, event: str, fields: Mapping[str, Any]) -> None:
         if self.server is not None:
             self.server.tell(event, fields)
-        for observer in self.observers:
-            asyncio.get_running_loop().call_soon(observer, event, fields)
+        self.notice(event, fields)
 
     def _on_engine_end(self, death: EngineDied | None) -> None:
         self._settle_start(death or SessionClosed(self.config.name))

@@ -120,12 +120,17 @@ class Session:
         """How the session is doing now."""
         return self.aio.status
 
+    @property
+    def connection_file(self) -> Path:
+        """The file, readable by this user only, by which other processes find the session, with its token."""
+        return self.aio.connection_file
+
     def __getitem__(self, name: str) -> Value:
         """Return a signal's committed value; raises UnknownSignal, with the nearest names."""
         return self.aio[name]
 
     def get(self, names: Sequence[str]) -> dict[str, Value]:
-        """Return several signals' values of one and the same frame."""
+        """Return the values of several signals, by name or pattern, of one and the same frame."""
         return self.aio.get(names)
 
     def observe(self, observer: Observer) -> None:
@@ -214,6 +219,9 @@ def summary_html(session: AsyncSession) -> str:
     with suppress(HermesError):
         rows["time"] = f"{session.time:.3f} s (frame {session.frame})"
         rows["address"] = session.url
+        rows["clients"] = str(len(session.status.clients))
+        if session.needs_token:
+            rows["token"] = f"in {session.connection_file}"
         if stalls := session.status.loop_stalls:
             rows["loop stalls"] = f'{stalls}: cells kept telemetry waiting; loop="thread" keeps it flowing'
     if session.failure is not None:

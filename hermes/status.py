@@ -8,11 +8,13 @@ from typing import NamedTuple
 from hermes.backplane.ring import Snapshot
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.lifecycle import State
+from hermes.server.client import ClientStatus
 
 
 class Status(NamedTuple):
     """How a session is doing. `real_time_factor` is simulated over real time during the last second or so.
 
+    `clients` are those connected to its server, each with its subscription and the frames sent to it and skipped.
     `loop_stalls` counts how often the session's loop was kept from running for over 0.1 s (a cell that blocks); the
     simulation does not notice, but telemetry pauses: ``loop="thread"`` keeps it flowing.
     """
@@ -23,8 +25,8 @@ class Status(NamedTuple):
     real_time_factor: float
     overruns: int
     late_wakeups: int
-    clients: int
     loop_stalls: int
+    clients: tuple[ClientStatus, ...]
 
 
 def real_time_factor(shm: SharedMemoryManager, newest: Snapshot) -> float:

@@ -27,8 +27,8 @@ from hermes.backplane.handshake import layout_numbers, signal_fields
 from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
 from hermes.backplane.sync import ModuleGate, Opcode
-from hermes.errors import nearest
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
+from hermes.wording import nearest
 
 _PR_SET_PDEATHSIG = 1
 

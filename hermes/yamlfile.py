@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import yaml
 
-from hermes.errors import ConfigurationError, Problem, shown
+from hermes.errors import ConfigurationError, Problem
+from hermes.wording import shown
 from hermes.yamlscalars import CORE, bad_tag, read_scalar
 
 MAX_BYTES = 1 << 20

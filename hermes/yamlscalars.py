@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from hermes.errors import shown
+from hermes.wording import shown
 
 _MAX_DIGITS = 400  # no number needs more, and converting a million digits takes seconds
 CORE = "tag:yaml.org,2002:"

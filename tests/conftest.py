@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,26 +17,28 @@ SETTLE_SECONDS = 3.0
 """How long what a test has closed may take to be gone: an ended child is reaped, a thread joins."""
 
 
-Inventory = tuple[Counter[int], Counter[str], Counter[str]]
+Inventory = tuple[Counter[int], Counter[str], Counter[str], Counter[str]]
 
 
-def leftovers(before: Inventory) -> str:
-    """Return in words what is there now and was not before: processes, threads, descriptors."""
+def leftovers(before: Inventory, runtime: Path) -> str:
+    """Return in words what is there now and was not before: processes, threads, descriptors, connection files."""
     found = []
-    processes, threads, descriptors = (now - then for now, then in zip(inventory(), before, strict=True))
+    processes, threads, descriptors, files = (now - then for now, then in zip(inventory(runtime), before, strict=True))
     if processes:
         found.append(f"processes {[(pid, command_line(pid)) for pid in sorted(processes)]}")
     if threads:
         found.append(f"threads {sorted(threads)}")
     if descriptors:
         found.append(f"descriptors {sorted(descriptors)}")
+    if files:
+        found.append(f"connection files {sorted(files)}")
     return ", ".join(found)
 
 
-def inventory() -> Inventory:
-    """Return the living processes of this test run, this process's Hermes threads, and its descriptors."""
+def inventory(runtime: Path) -> Inventory:
+    """Return the run's living processes, this process's Hermes threads and descriptors, the run's connection files."""
     threads = Counter(thread.name for thread in threading.enumerate() if thread.name.startswith("hermes-"))
-    return Counter(hermes_processes()), threads, Counter(descriptors())
+    return Counter(hermes_processes()), threads, Counter(descriptors()), Counter(connection_files(runtime))
 
 
 def hermes_processes() -> set[int]:
@@ -63,6 +66,11 @@ def descriptors() -> list[str]:
     return found
 
 
+def connection_files(runtime: Path) -> list[str]:
+    """Return the names of the connection files below the run's runtime directory, finished or not."""
+    return [path.name for path in (runtime / "hermes").glob("*") if path.suffix in (".json", ".tmp")]
+
+
 def is_alive(pid: int) -> bool:
     """Return whether a process runs; a zombie counts as gone."""
     try:
@@ -83,14 +91,24 @@ MARK = f"HERMES_TEST_RUN={os.getpid()}"
 os.environ[MARK.partition("=")[0]] = MARK.partition("=")[2]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_directory() -> Iterator[Path]:
+    """Give the whole run, and every process it starts, a runtime directory where no session of the user's is found."""
+    with TemporaryDirectory(prefix="hermes-test-") as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", directory)
+        patch.setenv("XDG_STATE_HOME", directory)
+        yield Path(directory)
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Fail a test that leaves a process, a thread, a descriptor or memory behind."""
-    before = inventory()
+def nothing_left_behind(runtime_directory: Path) -> Iterator[None]:
+    """Fail a test that leaves a process, a thread, a descriptor, memory or a connection file behind."""
+    before = inventory(runtime_directory)
     yield
-    if leftovers(before):
+    if leftovers(before, runtime_directory):
         gc.collect()
-        assert eventually(lambda: not leftovers(before), SETTLE_SECONDS), f"left behind: {leftovers(before)}"
+        gone = eventually(lambda: not leftovers(before, runtime_directory), SETTLE_SECONDS)
+        assert gone, f"left behind: {leftovers(before, runtime_directory)}"
 
 
 def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:

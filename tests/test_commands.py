@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.commands import COUNT_LIMIT, ENTRY_LIMIT, Action, Command, checked
+from hermes.commands import COUNT_LIMIT, ENTRY_LIMIT, PATTERN_LIMIT, SECONDS_LIMIT, VIEWING, Action, Command, checked
 from hermes.errors import BadJson, BadMessage, BadParams, CommandError, TooMany, UnknownAction
 
 MANY = {f"a.x{number}": 1.0 for number in range(ENTRY_LIMIT + 1)}
+PATTERNS = [f"a.{number}*" for number in range(PATTERN_LIMIT)] + ["b.?"]
 
 ACCEPTED = [
     ("pause", {}, {}),
@@ -26,6 +28,20 @@ ACCEPTED = [
     ("subscribe", {"signals": []}, {"signals": []}),
     ("subscribe", {"signals": ["*", "a.?", "a.x"]}, {"signals": ["*", "a.?", "a.x"]}),
     ("subscribe", {"signals": ["*"] * ENTRY_LIMIT}, {"signals": ["*"] * ENTRY_LIMIT}),
+    ("subscribe", {"signals": list(MANY)[:-1]}, {"signals": list(MANY)[:-1]}),
+    ("subscribe", {"signals": PATTERNS[:-1] + ["a.x"] * 100}, {"signals": PATTERNS[:-1] + ["a.x"] * 100}),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": 30}, {"signals": ["*"], "telemetry_hz": 30.0}),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": 0.5}, {"signals": ["*"], "telemetry_hz": 0.5}),
+    ("unsubscribe", {}, {}),
+    ("unsubscribe", {"signals": []}, {"signals": []}),
+    ("unsubscribe", {"signals": ["a.*", "a.x"]}, {"signals": ["a.*", "a.x"]}),
+    ("get", {"signals": []}, {"signals": []}),
+    ("get", {"signals": ["a.x", "b.?"]}, {"signals": ["a.x", "b.?"]}),
+    ("status", {}, {}),
+    ("run", {"seconds": 0.1}, {"seconds": 0.1}),
+    ("run", {"seconds": 5}, {"seconds": 5}),
+    ("run", {"seconds": SECONDS_LIMIT}, {"seconds": 1e9}),
+    ("run", {"seconds": 5e-324}, {"seconds": 5e-324}),
 ]
 
 
@@ -36,7 +52,10 @@ def test_accepted_params_come_back_complete(action: str, params: Mapping[str, An
 
 STEP = "step takes a count of frames, a whole number from 1 to 2^53-1; found "
 SET = "set takes either signal and value, or values: an object of at least one name and value"
-SUBSCRIBE = "subscribe takes signals, a list of names and patterns such as '*'; found "
+LIST = " takes signals, a list of names and patterns such as '*'; found "
+SUBSCRIBE = "subscribe" + LIST
+RATE = "telemetry_hz is a rate above 0 and at most 1000, in Hz; found "
+RUN = "run takes seconds of simulated time, above 0 and at most 1e9; found "
 REFUSED = [
     ("pause", {"now": True}, "pause takes no params; found 'now'"),
     ("resume", {"a": 1, "b": 2}, "resume takes no params; found 'a', 'b'"),
@@ -66,7 +85,33 @@ REFUSED = [
     ("subscribe", {"signals": "*"}, SUBSCRIBE + "'*'"),
     ("subscribe", {"signals": {"a.x": 1}}, SUBSCRIBE + "{'a.x': 1}"),
     ("subscribe", {"signals": ["a.x", 1]}, SUBSCRIBE + "['a.x', 1]"),
-    ("subscribe", {"signals": ["*"], "telemetry_hz": 30}, "subscribe takes signals; found 'telemetry_hz'"),
+    ("subscribe", {"signals": ["*"], "rate": 30}, "subscribe takes signals, telemetry_hz; found 'rate'"),
+    ("subscribe", {"telemetry_hz": 30}, SUBSCRIBE + "None"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": 0}, RATE + "0"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": -1.5}, RATE + "-1.5"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": True}, RATE + "True"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": "30"}, RATE + "'30'"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": None}, RATE + "None"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": math.inf}, RATE + "inf"),
+    ("subscribe", {"signals": ["*"], "telemetry_hz": math.nan}, RATE + "nan"),
+    ("unsubscribe", {"signals": None}, "unsubscribe" + LIST + "None"),
+    ("unsubscribe", {"signals": "*"}, "unsubscribe" + LIST + "'*'"),
+    ("unsubscribe", {"all": True}, "unsubscribe takes signals; found 'all'"),
+    ("get", {}, "get" + LIST + "None"),
+    ("get", {"signals": "a.x"}, "get" + LIST + "'a.x'"),
+    ("get", {"signals": [["a.x"]]}, "get" + LIST + "[['a.x']]"),
+    ("get", {"signal": "a.x"}, "get takes signals; found 'signal'"),
+    ("status", {"all": True}, "status takes no params; found 'all'"),
+    ("run", {}, RUN + "None"),
+    ("run", {"seconds": 0}, RUN + "0"),
+    ("run", {"seconds": -1}, RUN + "-1"),
+    ("run", {"seconds": 1e9 + 1}, RUN + "1000000001.0"),
+    ("run", {"seconds": 10**400}, RUN + "an integer of 1329 bits"),
+    ("run", {"seconds": math.nan}, RUN + "nan"),
+    ("run", {"seconds": math.inf}, RUN + "inf"),
+    ("run", {"seconds": True}, RUN + "True"),
+    ("run", {"seconds": "1"}, RUN + "'1'"),
+    ("run", {"frames": 5}, "run takes seconds; found 'frames'"),
 ]
 
 
@@ -82,6 +127,15 @@ def test_refused_params_say_what_was_found_and_what_is_accepted(action: str, par
     [
         ("set", {"values": MANY}, "too many signals in one set: at most 4096 are accepted"),
         ("subscribe", {"signals": list(MANY)}, "too many entries in one subscribe: at most 4096 are accepted"),
+        ("unsubscribe", {"signals": list(MANY)}, "too many entries in one unsubscribe: at most 4096 are accepted"),
+        ("get", {"signals": list(MANY)}, "too many entries in one get: at most 4096 are accepted"),
+        ("get", {"signals": PATTERNS}, "too many patterns with * or ? in one get: at most 32 are accepted"),
+        ("subscribe", {"signals": PATTERNS}, "too many patterns with * or ? in one subscribe: at most 32 are accepted"),
+        (
+            "unsubscribe",
+            {"signals": PATTERNS},
+            "too many patterns with * or ? in one unsubscribe: at most 32 are accepted",
+        ),
     ],
 )
 def test_one_entry_over_the_limit_is_too_many(action: str, params: Any, text: str) -> None:
@@ -90,13 +144,17 @@ def test_one_entry_over_the_limit_is_too_many(action: str, params: Any, text: st
     assert str(caught.value) == text
 
 
-THERE_ARE = "there are pause, resume, reset, step, set, subscribe"
+def test_the_limits() -> None:
+    assert (ENTRY_LIMIT, PATTERN_LIMIT, SECONDS_LIMIT, COUNT_LIMIT) == (4_096, 32, 1e9, 2**53 - 1)
+
+
+THERE_ARE = "there are pause, resume, reset, step, run, set, subscribe, unsubscribe, get, status"
 UNKNOWN = [
     ("puase", f"no action 'puase'; {THERE_ARE}; did you mean pause?"),
-    ("unsubscribe", f"no action 'unsubscribe'; {THERE_ARE}; did you mean subscribe?"),
-    ("get", f"no action 'get'; {THERE_ARE}; did you mean set?"),
-    ("status", f"no action 'status'; {THERE_ARE}"),
-    ("run", f"no action 'run'; {THERE_ARE}"),
+    ("unsubscripe", f"no action 'unsubscripe'; {THERE_ARE}; did you mean unsubscribe, subscribe?"),
+    ("gett", f"no action 'gett'; {THERE_ARE}; did you mean get?"),
+    ("stop", f"no action 'stop'; {THERE_ARE}; did you mean step?"),
+    ("RUN", f"no action 'RUN'; {THERE_ARE}; did you mean run?"),
     ("", f"no action ''; {THERE_ARE}"),
     ("x" * 60_000, f"no action '{'x' * 60}...'; {THERE_ARE}"),
 ]
@@ -109,8 +167,11 @@ def test_an_unknown_action_lists_those_there_are(action: str, text: str) -> None
     assert str(caught.value) == text
 
 
-def test_there_are_six_actions() -> None:
-    assert [action.value for action in Action] == ["pause", "resume", "reset", "step", "set", "subscribe"]
+def test_there_are_ten_actions_of_which_four_look() -> None:
+    acting = ["pause", "resume", "reset", "step", "run", "set"]
+    looking = ["subscribe", "unsubscribe", "get", "status"]
+    assert [action.value for action in Action] == acting + looking
+    assert set(looking) == VIEWING
 
 
 @pytest.mark.parametrize(
@@ -138,7 +199,9 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-PARAM_NAMES = st.sampled_from(["count", "signal", "value", "values", "signals"]) | st.text(max_size=5)
+PARAM_NAMES = st.sampled_from(["count", "signal", "value", "values", "signals", "seconds", "telemetry_hz"]) | st.text(
+    max_size=5
+)
 
 
 @given(st.sampled_from(Action), st.dictionaries(PARAM_NAMES, JSON_VALUES, max_size=4))

@@ -33,7 +33,7 @@ wiring:
   - {src: ctl.u, dst: plant.force}
 execution: {mode: afap, rate_hz: 60000/1001, end_time: 10, seed: 7, step_timeout: 0}
 backplane: {history: 8}
-server: {enabled: false, host: "::1", port: 0, telemetry_hz: 30,
+server: {enabled: false, host: "::1", port: 0, telemetry_hz: 30, control: observe, token: a-text-of-my-own,
          allowed_origins: ["http://localhost:8888"], allowed_hosts: [box.lan]}
 """
 
@@ -78,6 +78,7 @@ def test_a_whole_file(folder: Path) -> None:
     assert (config.execution.seed, config.execution.step_timeout) == (7, 0.0)
     assert config.backplane.history == 8
     assert (config.server.enabled, config.server.host, config.server.port) == (False, "::1", 0)
+    assert (config.server.control, config.server.token) == ("observe", "a-text-of-my-own")
     assert config.server.allowed_origins == ["http://localhost:8888"]
     assert config.server.allowed_hosts == ["box.lan"]
     assert config.where(("modules", "plant", "script")) == f"{path}:5:13"
@@ -103,6 +104,8 @@ def test_defaults() -> None:
         "host": "127.0.0.1",
         "port": 8765,
         "telemetry_hz": 60.0,
+        "control": "all",
+        "token": None,
         "allowed_origins": [],
         "allowed_hosts": [],
     }

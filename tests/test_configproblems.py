@@ -29,10 +29,8 @@ def refused(text: str, base: Path | None = None) -> list[str]:
 
 
 RATE = "a number or a ratio such as '60000/1001', above 0 and at most 100000 (Hz)"
-LOOPBACK = (
-    "a loopback address (127.0.0.1, ::1 or localhost): this version serves loopback only, and an SSH tunnel or a "
-    "local proxy is the way to reach it from elsewhere"
-)
+ADDRESS = "an address such as 127.0.0.1, ::1 or 0.0.0.0, or localhost"
+TOKEN = "auto, none, or 16 to 256 letters, digits, '.', '_', '~' or '-'"
 ORIGIN = "'scheme://host' or 'scheme://host:port' in lower case, without a path or a closing '/'"
 SIGNAL_NAME = "parts of letters, digits, '_', '/' or '-', joined by dots, at most 255 characters"
 SCRIPT = "'./file.py', './file.py:Class', 'package.module' or 'package.module:Class'"
@@ -41,6 +39,7 @@ ABOVE_0 = "a number above 0 (seconds)"
 END = "a number above 0 and at most 1e9 (seconds)"
 
 # section, key, what is written, how it is shown, what is accepted
+HIDDEN = "not a token (what it is stays out of this message)"
 FIELDS = [
     ("execution", "mode", "fast", "'fast'", "realtime, afap or single_frame"),
     ("execution", "mode", "[]", "a list", "realtime, afap or single_frame"),
@@ -69,9 +68,19 @@ FIELDS = [
     ("backplane", "history", "1000001", "1000001", "a whole number from 8 to 1000000"),
     ("server", "enabled", "yes", "'yes'", "true or false"),
     ("server", "enabled", "1", "1", "true or false"),
-    ("server", "host", "0.0.0.0", "'0.0.0.0'", LOOPBACK),
-    ("server", "host", "example.org", "'example.org'", LOOPBACK),
-    ("server", "host", "'::'", "'::'", LOOPBACK),
+    ("server", "host", "example.org", "'example.org'", ADDRESS),
+    ("server", "host", "127.0.0.1:80", "'127.0.0.1:80'", ADDRESS),
+    ("server", "host", "'[::1]'", "'[::1]'", ADDRESS),
+    ("server", "host", "''", "''", ADDRESS),
+    ("server", "host", "null", "null", ADDRESS),
+    ("server", "control", "none", "'none'", "all or observe"),
+    ("server", "control", "true", "true", "all or observe"),
+    ("server", "token", "short", HIDDEN, TOKEN),
+    ("server", "token", "fifteen-letters", HIDDEN, TOKEN),
+    ("server", "token", "AUTO", HIDDEN, TOKEN),
+    ("server", "token", "''", HIDDEN, TOKEN),
+    ("server", "token", "1234567890123456", HIDDEN, TOKEN),
+    ("server", "token", "true", HIDDEN, TOKEN),
     ("server", "port", "65536", "65536", "a whole number from 0 to 65535 (0 = a free port)"),
     ("server", "port", "'1'", "'1'", "a whole number from 0 to 65535 (0 = a free port)"),
     ("server", "telemetry_hz", "0", "0", "a number above 0 and at most 1000 (Hz)"),
@@ -86,9 +95,21 @@ def test_a_refused_value_says_what_is_accepted(section: str, key: str, written: 
     assert refused(text) == [f"f:3:{len(key) + 5}: {section}.{key} is {found}; it takes {accepted}"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "'::1'", "localhost"])
-def test_loopback_hosts(host: str) -> None:
-    assert read(MODULES + f"server: {{host: {host}}}").server.host == host.strip("'")
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "'::1'", "localhost", "0.0.0.0", "'::'", "192.168.0.1", "fd00::1"]
+)
+def test_any_address_may_be_listened_on_as_far_as_the_configuration_goes(host: str) -> None:
+    assert read(MODULES + f"server:\n  host: {host}\n").server.host == host.strip("'")
+
+
+@pytest.mark.parametrize("token", ["auto", "none", "sixteen-letters_", "Abc.1~" * 40 + "x" * 16, "'1234567890123456'"])
+def test_tokens(token: str) -> None:
+    assert read(MODULES + f"server: {{token: {token}}}").server.token == token.strip("'")
+
+
+def test_a_refused_token_is_not_repeated() -> None:
+    (problem,) = refused(MODULES + "server: {token: 's3cret-s3cret-s3cret!'}")
+    assert "s3cret" not in problem
 
 
 def module(rest: str) -> str:

@@ -16,7 +16,9 @@ from hermes.errors import (
     BadValue,
     CommandError,
     ConfigurationError,
+    ConnectionFailed,
     EngineDied,
+    Forbidden,
     HermesError,
     InvalidState,
     LoopError,
@@ -24,20 +26,21 @@ from hermes.errors import (
     ModuleError,
     ModuleFailed,
     ModuleHung,
+    NoSession,
     NotReady,
     PortInUse,
     Problem,
     ReadOnlySignal,
+    ServerExposed,
     SessionClosed,
     TooMany,
     UnknownAction,
     UnknownSignal,
     WiredSignal,
     from_wire,
-    nearest,
-    shown,
     to_wire,
 )
+from hermes.wording import nearest, shown
 
 ONE = Problem("f:1:2", "x is 1; it takes text")
 TWO = Problem("wiring[0]", "no such signal")
@@ -90,6 +93,12 @@ EXAMPLES = [
     ),
     (TooMany("patterns", 1000), "too many patterns: at most 1000 are accepted", "too_many", 1),
     (
+        Forbidden("resume"),
+        "resume is refused: this session lets its clients watch only (server.control: observe)",
+        "forbidden",
+        1,
+    ),
+    (
         NotReady("history()"),
         "history() needs a started session; call start() first, or use 'with session:'",
         "not_ready",
@@ -134,6 +143,22 @@ EXAMPLES = [
         PortInUse("127.0.0.1", 8765),
         "port 8765 on 127.0.0.1 is taken; choose another, or port=0 for a free one (server.port in YAML)",
         "port_in_use",
+        1,
+    ),
+    (
+        ServerExposed("0.0.0.0"),
+        (
+            "host 0.0.0.0 is reachable from other machines, and the server has no token: either give it one "
+            "(server.token: auto, or a text of your own), or listen on 127.0.0.1 and reach it through an SSH tunnel"
+        ),
+        "server_exposed",
+        2,
+    ),
+    (NoSession("no session 'a' is running"), "no session 'a' is running", "no_session", 2),
+    (
+        ConnectionFailed("ws://127.0.0.1:8765", "nobody listens there"),
+        "ws://127.0.0.1:8765: nobody listens there",
+        "connection_failed",
         1,
     ),
     (LoopError("await session.aio.step() instead"), "await session.aio.step() instead", "internal", 1),

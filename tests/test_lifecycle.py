@@ -55,6 +55,15 @@ def test_only_these_pairs_change_the_state() -> None:
     }
 
 
+def test_looking_is_legal_whenever_there_is_something_to_see_and_changes_nothing() -> None:
+    looks = {state: after for (state, verb), after in TRANSITIONS.items() if verb is Verb.LOOK}
+    assert looks == {state: state for state in (State.PAUSED, State.RUNNING, State.FINISHED, State.FAILED)}
+    assert Verb.LOOK not in COMMANDS
+    for state in looks:
+        assert following(state, Verb.LOOK, single_frame=True) is state
+        assert "look" not in ways_out(state)
+
+
 def test_every_state_is_reached_and_closed_is_the_end() -> None:
     assert {State.STARTING, *TRANSITIONS.values()} == set(State)
     assert not [state for state, _ in TRANSITIONS if state is State.CLOSED]

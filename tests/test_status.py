@@ -4,7 +4,32 @@ import pytest
 
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalRegistry
-from hermes.status import real_time_factor
+from hermes.lifecycle import State
+from hermes.server.client import ClientStatus
+from hermes.status import Status, real_time_factor
+
+
+def test_a_status_names_every_client_and_what_it_gets() -> None:
+    client = ClientStatus("127.0.0.1:50000", signals=4, telemetry_hz=30.0, sent=7, skipped=1, commands=2)
+    status = Status(State.RUNNING, 10, 0.1, 1.0, 0, 0, 0, (client,))
+    assert list(status._asdict()) == [
+        "state",
+        "frame",
+        "time",
+        "real_time_factor",
+        "overruns",
+        "late_wakeups",
+        "loop_stalls",
+        "clients",
+    ]
+    assert status.clients[0]._asdict() == {
+        "name": "127.0.0.1:50000",
+        "signals": 4,
+        "telemetry_hz": 30.0,
+        "sent": 7,
+        "skipped": 1,
+        "commands": 2,
+    }
 
 
 @pytest.mark.parametrize(("frame_ns", "factor"), [(10_000_000, 1.0), (20_000_000, 0.5), (100_000, 100.0)])

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from hermes.backplane.channel import PROTOCOL, Record
 from hermes.backplane.layout import ModuleBlocks
 from hermes.backplane.signals import Signal, SignalKind, SignalType, Value, encode_cell
-from hermes.errors import BadValue, ConfigurationError, Problem, shown
+from hermes.errors import BadValue, ConfigurationError, Problem
+from hermes.wording import shown
 
 _NAME = re.compile(r"[A-Za-z0-9_/-]+(\.[A-Za-z0-9_/-]+)*")
 _NAME_LIMIT = 255

@@ -18,6 +18,9 @@ from hermes.backplane.channel import receive_with_fds
 
 _CHUNK = 1 << 18
 
+WILL = "will"
+"""The `verb` of what is no command: the session names the `path` of a file to be removed should it die suddenly."""
+
 
 class Link:
     """One end of the link."""

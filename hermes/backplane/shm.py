@@ -25,7 +25,7 @@ from hermes.backplane.layout import (
     write_header,
 )
 from hermes.backplane.ring import RingReader, RingWriter, Snapshot
-from hermes.backplane.signals import SignalKind, SignalRegistry, Value, decode_cell, encode_cell
+from hermes.backplane.signals import SignalKind, SignalRegistry, Value, encode_cell
 from hermes.errors import HermesError, ReadOnlySignal
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -124,9 +124,7 @@ class SharedMemoryManager:
 
     def value_in(self, snapshot: Snapshot, name: str) -> Value:
         """Return a signal's value in a frame; raises UnknownSignal."""
-        index = self.registry.index(name)
-        cell = int.from_bytes(snapshot.cells[CELL * index : CELL * (index + 1)], "little")
-        return decode_cell(self.registry.at(index).type, cell)
+        return self.registry.value(name, snapshot.cells)
 
     def get_frame(self) -> int:
         """Return the number of the newest committed frame."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import gc
 import select
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
-from hermes.backplane.link import Link
+from hermes.backplane.link import WILL, Link
 from hermes.engine import journal
 from hermes.engine.job import Job
 from hermes.engine.output import LineBudget
@@ -48,6 +50,7 @@ class Engine:
         self._budget = LineBudget()
         self._overrun_event_ns = 0
         self._moved = False
+        self._will: str | None = None
         self._manager = ProcessManager(plan, self._hand_on, (link.fileno(), owner_pidfd), self._read)
         self._scheduler: Scheduler | None = None
 
@@ -64,12 +67,18 @@ class Engine:
         except Closing:
             self._answer_waiting(SessionClosed(self._plan.name))
         except OwnerGoneError:
-            return
+            self._execute_will()
         finally:
             if self._scheduler is not None:
                 self._scheduler.release()
             self._manager.stop()
             self._link.flush()
+
+    def _execute_will(self) -> None:
+        """Remove the file that the owner, who can no longer do it, has asked to be removed after its death."""
+        if self._will is not None:
+            with suppress(OSError):
+                Path(self._will).unlink()
 
     @property
     def _frames(self) -> Scheduler:
@@ -97,7 +106,11 @@ class Engine:
         """Take what the owner has sent; raises Closing and OwnerGoneError."""
         if self._link.backlog:
             self._link.flush()
-        self._waiting += self._link.receive()
+        for command in self._link.receive():
+            if command["verb"] == WILL:
+                self._will = command["path"]
+            else:
+                self._waiting.append(command)
         if any(command["verb"] == Verb.CLOSE for command in self._waiting):
             self._waiting = [command for command in self._waiting if command["verb"] != Verb.CLOSE]
             raise Closing
@@ -128,12 +141,15 @@ class Engine:
         match verb:
             case Verb.SET:
                 cells = [(index, cell) for index, cell in command["cells"]]
-                self._frames.set_cells(cells, publish=before is not State.RUNNING)
+                self._frames.set_cells(cells)
                 self._note(command, values=command["values"])
             case Verb.RESET:
                 self._reset(command, after)
             case Verb.STEP | Verb.RUN:
                 self._begin(command, verb, before)
+                return
+            case Verb.LOOK:
+                self._reply(command["id"], sequence=self._manager.shm.committed)
                 return
             case _:
                 self._switch(command, verb, after)

@@ -84,14 +84,13 @@ class Scheduler:
         self._commit()
         return time.monotonic_ns() - begin
 
-    def set_cells(self, cells: Iterable[tuple[int, int]], *, publish: bool) -> None:
-        """Write inputs and parameters at a boundary; `publish` shows them at once, as the same frame."""
+    def set_cells(self, cells: Iterable[tuple[int, int]]) -> None:
+        """Write inputs and parameters at a boundary, and publish the same frame again: who reads next sees them."""
         for index, cell in cells:
             self._shm.write_cell(index, cell)
             self._fingerprint.note_set(index, cell)
-        if publish:
-            self._shm.stage()
-            self._publish(self._fingerprint.digest)
+        self._shm.stage()
+        self._publish(self._fingerprint.digest)
 
     def slowest(self) -> tuple[str, int]:
         """Return the module whose last step took longest, and its nanoseconds."""

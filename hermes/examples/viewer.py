@@ -118,7 +118,8 @@ async def follow(url: str, patterns: list[str], kept: list[str]) -> dict[str, An
     Raises RuntimeError where the server refuses the subscription or a `kept` signal is not in it.
     """
     async with connect(url, compression=None, max_size=None) as server:
-        schema = decode(await server.recv())
+        first = await server.recv()
+        schema = decode(first, containers=len(first))
         await server.send(json.dumps({"action": "subscribe", "params": {"signals": patterns}}))
         reply = await _first_text(server)
         if reply.get("type") != "ack":

@@ -14,8 +14,8 @@ import math
 import os
 from pathlib import Path
 
-from hermes.errors import nearest, shown
 from hermes.module import Input, Module, Output
+from hermes.wording import nearest, shown
 
 try:
     import jsbsim

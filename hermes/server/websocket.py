@@ -1,4 +1,4 @@
-"""The WebSocket server: a thin shell around `protocol`, `access` and `telemetry` on one asyncio loop.
+"""The WebSocket server: the thin shell around `protocol`, `access`, `flow` and `telemetry` on one asyncio loop.
 
 It hands commands to its dispatcher and sends what the dispatcher answers; it decides nothing about the simulation.
 Telemetry goes out against absolute deadlines, one encoded frame per distinct subscription, and never waits for a
@@ -12,27 +12,32 @@ import errno
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from hermes.backplane.ring import Snapshot
 from hermes.backplane.shm import SharedMemoryManager
-from hermes.backplane.signals import expand_patterns
-from hermes.commands import Action, Command, checked
-from hermes.errors import CommandError, HermesError, PortInUse, TooMany
-from hermes.server import access, protocol
-from hermes.server.client import Client
-from hermes.server.telemetry import TelemetryEncoder
+from hermes.commands import VIEWING, Command
+from hermes.errors import HermesError, PortInUse
+from hermes.server import access
+from hermes.server.client import ACCEPTS_PER_TURN, Client, ClientStatus, Connection, lengthen_queue
+from hermes.server.flow import CHECK_SECONDS, STALL_SECONDS
+from hermes.server.messages import Schema, make_event
+from hermes.server.protocol import MESSAGE_LIMIT, ClientProtocol
+from hermes.server.streams import Streams
 
 log = logging.getLogger("hermes.server")
 
 CLIENT_LIMIT = 64
+HALF_OPEN_LIMIT = 512
 HANDSHAKE_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
+REFUSAL_LOG_SECONDS = 60.0
 
 _library_log = logging.getLogger("hermes.server.library")
 _library_log.setLevel(logging.CRITICAL + 1)  # it logs a traceback for every port scan; what matters we log ourselves
@@ -49,10 +54,20 @@ class Dispatcher(Protocol):
     """What the server needs of a session."""
 
     def submit(self, command: Command, origin: str, reply: Reply) -> None:
-        """Issue a checked command; raises HermesError where it is refused at once."""
+        """Issue a checked command, answered in order; raises HermesError where it is refused at once.
+
+        A command of `VIEWING` asks for no more than an answer at the next frame boundary; its outcome's `sequence` is
+        the frame that was committed there, which later commands of the same client have not changed yet.
+        """
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the schema says of the session: its name, state, frame, time and rates."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Return how the session is doing, as JSON values."""
+
+    def notice(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take note of an event that the server itself has told its clients."""
 
     @property
     def wiring(self) -> Sequence[Mapping[str, Any]]:
@@ -72,20 +87,29 @@ class HermesServer:
         telemetry_hz: float = 60.0,
         allowed_origins: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (),
+        token: str | None = None,
+        observe: bool = False,
+        client_limit: int = CLIENT_LIMIT,
     ) -> None:
-        """Prepare; `port` 0 takes a free one when started."""
+        """Prepare; `port` 0 takes a free one when started, `observe` lets clients watch only."""
         self._shm = shm
         self._dispatcher = dispatcher
         self._host = host
         self.port = port
-        self.telemetry_hz = telemetry_hz
-        self._allowed_origins = tuple(allowed_origins)
-        self._allowed_hosts = tuple(allowed_hosts)
-        self._clients: set[Client] = set()
-        self._encoders: dict[tuple[str, ...], TelemetryEncoder] = {}
+        self._telemetry_hz = telemetry_hz
+        self._observe = observe
+        self._client_limit = client_limit
+        self._token = token
+        self._admission = access.Admission([host, *allowed_hosts], allowed_origins, token)
+        self._refusals = access.Throttle(REFUSAL_LOG_SECONDS)
+        self._schema = Schema(shm.registry, dispatcher.wiring)
+        self._streams = Streams(shm)
+        self._closing = False
+        self._open: set[Connection] = set()
+        self._admitted: set[ServerConnection] = set()
+        self._clients: dict[Connection, Client] = {}
         self._server: Server | None = None
-        self._telemetry: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> HermesServer:
         await self.start()
@@ -101,31 +125,39 @@ class HermesServer:
         return f"ws://{host}:{self.port}"
 
     @property
-    def clients(self) -> int:
-        """How many clients are connected."""
-        return len(self._clients)
+    def clients(self) -> list[ClientStatus]:
+        """How each connected client is doing; may be read on any thread."""
+        return [client.status for client in list(self._clients.values())]
 
     async def start(self) -> None:
-        """Bind and begin to serve; raises PortInUse."""
+        """Bind and begin to serve; raises PortInUse, and ServerExposed for other machines' addresses without token."""
+        access.refuse_exposure(self._host, self._token)
         try:
             self._server = await serve(
                 self._handle,
                 "127.0.0.1" if self._host == "localhost" else self._host,  # else port 0 would be two ports
                 self.port,
                 process_request=self._admit,
+                create_connection=partial(Connection, self._made, self._lost),  # type: ignore[arg-type]
                 compression=None,
                 open_timeout=HANDSHAKE_SECONDS,
                 ping_interval=None,
                 close_timeout=CLOSE_SECONDS,
-                max_size=protocol.MESSAGE_LIMIT,
+                max_size=MESSAGE_LIMIT,
+                backlog=ACCEPTS_PER_TURN,
                 logger=_library_log,
             )
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 raise PortInUse(self._host, self.port) from None
             raise HermesError(message=f"cannot serve on {self._host}:{self.port}: {error}") from error
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
-        self._telemetry = asyncio.create_task(self._telemetry_loop(), name="hermes-telemetry")
+        listening = next(iter(self._server.sockets))
+        lengthen_queue(listening.fileno())
+        self.port = listening.getsockname()[1]
+        self._tasks = [
+            asyncio.create_task(self._streams.run(), name="hermes-telemetry"),
+            asyncio.create_task(self._watch(), name="hermes-clients"),
+        ]
         log.info("serving on %s", self.url)
 
     async def close(self) -> None:
@@ -133,133 +165,133 @@ class HermesServer:
         server, self._server = self._server, None
         if server is None:
             return
-        if self._telemetry is not None:
-            self._telemetry.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._telemetry
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
         server.close(close_connections=False)
         self.tell("closing", self._dispatcher.describe())
-        await asyncio.gather(*(client.dismiss(CLOSE_SECONDS) for client in set(self._clients)))
+        await asyncio.gather(*(client.dismiss(CLOSE_SECONDS) for client in list(self._clients.values())))
+        for connection in self._open:
+            connection.transport.abort()
         with suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), CLOSE_SECONDS)
 
-    def tell(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Send an event to every client, in order with its replies; before `finished`, the last frame."""
+    def tell(self, event: str, fields: Mapping[str, Any], *, but: Client | None = None) -> None:
+        """Send an event to every client (`but` one), in order with its replies; before `finished`, the last frame."""
         if event == "finished":
-            self.send_telemetry()
-        text = protocol.make_event(event, fields)
-        for client in self._clients:
-            client.post(text)
+            self._streams.send()
+        text = make_event(event, fields)
+        for client in self._clients.values():
+            if client is not but:
+                client.post(text)
 
     # -- connections
 
+    def _made(self, connection: Connection) -> None:
+        self._open.add(connection)
+        if self._closing or len(self._open) > self._client_limit + HALF_OPEN_LIMIT:
+            connection.transport.abort()
+
+    def _lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._admitted.discard(connection)
+
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse whom the rules refuse, before any byte of the schema."""
-        hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
-        refused = access.refusal(hosts, origins, self._allowed_hosts, self._allowed_origins)
-        if refused is None and len(self._clients) >= CLIENT_LIMIT:
-            refused = (503, f"{CLIENT_LIMIT} clients are connected already")
+        headers = request.headers
+        hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
+        asked = access.Handshake(request.path, hosts, origins, headers.get_all("Authorization"))
+        refused = self._admission.refusal(asked)
+        if refused is None and len(self._admitted) >= self._client_limit:
+            refused = access.Refusal(503, f"{self._client_limit} clients are connected already")
         if refused is None:
+            self._admitted.update(self._open & {connection})  # it may be lost already, and is lost but once
             return None
-        log.warning("client refused: %s (Host %r, Origin %r)", refused[1], hosts[:2], origins[:2])
-        return connection.respond(HTTPStatus(refused[0]), refused[1] + "\n")
+        if self._refusals.passes(f"{refused.status} {origins[:1]}", asyncio.get_running_loop().time()):
+            log.warning("client refused: %s (Host %.100r, Origin %.100r)", refused.reason, hosts[:1], origins[:1])
+        return connection.respond(HTTPStatus(refused.status), refused.reason + "\n")
 
     async def _handle(self, connection: ServerConnection) -> None:
-        first = protocol.make_schema(self._shm.registry, self._dispatcher.describe(), self._dispatcher.wiring)
-        client = Client(connection, first)
-        self._clients.add(client)
+        assert isinstance(connection, Connection)
+        loop = asyncio.get_running_loop()
+        rules = ClientProtocol(
+            self._shm.registry, telemetry_hz=self._telemetry_hz, observe=self._observe, now=loop.time()
+        )
+        client = self._clients[connection] = Client(connection, rules)
         log.info("client connected", extra={"remote": client.name, "clients": len(self._clients)})
-        writer = asyncio.create_task(client.write(self._begin_telemetry), name="hermes-client-writer")
         try:
+            client.post(self._schema.text(self._dispatcher.describe()))
             async for message in connection:
                 self._take(client, message)
+                await client.breathe(loop.time())
         except ConnectionClosed:
             return
         finally:
-            self._clients.discard(client)
-            self._forget_unused()
-            writer.cancel()
-            fields = {"remote": client.name, "clients": len(self._clients), "skipped_frames": client.skipped}
-            log.info("client disconnected", extra=fields)
+            del self._clients[connection]
+            self._streams.follow(client, None)
+            counts = {"sent_frames": client.sent, "skipped_frames": client.backlog.skipped}
+            fields = {"clients": len(self._clients), **counts}
+            log.info("client disconnected", extra={"remote": client.name, **fields})
+
+    async def _watch(self) -> None:
+        """Look after the clients: cut off who has stalled, and say who has become slow."""
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            before, elapsed = loop.time(), loop.time() - before
+            for client in list(self._clients.values()):
+                if elapsed > 2 * CHECK_SECONDS:
+                    client.backlog.rearm()
+                client.backlog.check(client.unsent(), elapsed)
+                if client.backlog.stalled:
+                    client.abort(f"it has taken nothing for {STALL_SECONDS:g} s")
+                elif client.backlog.slow and not client.announced_slow:
+                    self._announce_slow(client)
+
+    def _announce_slow(self, client: Client) -> None:
+        client.announced_slow = True
+        now = self._dispatcher.describe()
+        at = {key: now[key] for key in ("state", "frame", "time")}
+        fields = {**at, "client": client.name, "skipped": client.backlog.skipped}
+        log.warning("client %s does not keep up with its telemetry; frames to it are skipped", client.name)
+        self.tell("client_slow", fields, but=client)
+        self._dispatcher.notice("client_slow", fields)
 
     # -- commands
 
     def _take(self, client: Client, message: str | bytes) -> None:
-        """Answer one message: at once, or when the dispatcher does."""
-        command = None
-        try:
-            command = checked(Command.from_json(message))
-            if command.action == Action.SUBSCRIBE:
-                self._subscribe(client, command)
-            elif client.pending >= protocol.PENDING_LIMIT:
-                raise TooMany("commands waiting for their reply", protocol.PENDING_LIMIT)
-            else:
-                self._submit(client, command)
-        except HermesError as error:
-            client.post(protocol.make_error(error, command or _named(message)))
+        """Answer one message: at once, or when the dispatcher does.
 
-    def _submit(self, client: Client, command: Command) -> None:
+        Who only looks is answered from the newest committed frame, but not before what the same client asked earlier.
+        """
+        command = client.protocol.receive(message)
+        if isinstance(command, str):
+            client.post(command)
+            return
+
         def reply(outcome: Mapping[str, Any] | HermesError) -> None:
-            client.pending -= 1
-            if isinstance(outcome, HermesError):
-                client.post(protocol.make_error(outcome, command))
+            if command.action in VIEWING and not isinstance(outcome, HermesError):
+                self._look(client, command, self._shm.read(outcome.get("sequence", 0)) or self._shm.snapshot())
             else:
-                client.post(protocol.make_ack(command, outcome))
+                client.post(client.protocol.settle(command, outcome))
 
-        self._dispatcher.submit(command, f"client {client.name}", reply)
-        client.pending += 1
+        if command.action in VIEWING and client.protocol.pending == 1:
+            self._look(client, command, self._shm.snapshot())
+            return
+        try:
+            with client.told_of_mistakes(command.action):
+                self._dispatcher.submit(command, f"client {client.name}", reply)
+        except HermesError as error:
+            reply(error)
 
-    def _subscribe(self, client: Client, command: Command) -> None:
-        names = tuple(expand_patterns(command.params["signals"], self._shm.registry))
-        encoder = self._encoders.get(names)
-        if encoder is None:
-            encoder = self._encoders[names] = TelemetryEncoder(self._shm, names)
-        newest = self._shm.snapshot()
-        fields = {"count": len(names), "signals": names, "frame": newest.frame, "time": newest.time}
-        client.post(protocol.make_ack(command, fields), encoder)
+    def _look(self, client: Client, command: Command, seen: Snapshot) -> None:
+        def status() -> dict[str, Any]:
+            with client.told_of_mistakes(command.action):
+                return {**self._dispatcher.status(), "sent": client.sent, "skipped": client.backlog.skipped}
 
-    # -- telemetry
-
-    def _begin_telemetry(self, client: Client) -> None:
-        """Send a new subscriber its first frame at once."""
-        self._wanted.set()
-        self._forget_unused()
-        self._send_frames(self._shm.snapshot(), {client})
-
-    def send_telemetry(self) -> None:
-        """Send the newest committed frame to every subscriber that can take it."""
-        subscribers = {client for client in self._clients if client.encoder is not None}
-        if subscribers:
-            self._send_frames(self._shm.snapshot(), subscribers)
-
-    def _send_frames(self, newest: Snapshot, clients: set[Client]) -> None:
-        by_encoder: dict[TelemetryEncoder, list[ServerConnection]] = {}
-        for client in clients:
-            if client.encoder is not None and client.ready(self.telemetry_hz):
-                by_encoder.setdefault(client.encoder, []).append(client.connection)
-        for encoder, connections in by_encoder.items():
-            broadcast(connections, encoder.encode_snapshot(newest))
-
-    async def _telemetry_loop(self) -> None:
-        """Send at `telemetry_hz` against absolute deadlines; a late tick is skipped, never sent in a burst."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wanted.wait()
-            begin, tick = loop.time(), 0
-            while any(client.encoder is not None for client in self._clients):
-                tick = max(tick, int((loop.time() - begin) * self.telemetry_hz)) + 1
-                await asyncio.sleep(begin + tick / self.telemetry_hz - loop.time())
-                self.send_telemetry()
-            self._wanted.clear()
-
-    def _forget_unused(self) -> None:
-        used = {client.encoder for client in self._clients}
-        self._encoders = {names: encoder for names, encoder in self._encoders.items() if encoder in used}
-
-
-def _named(message: str | bytes) -> Command | None:
-    """Return the command that a refused message names, so that the error can repeat its action and id."""
-    try:
-        return Command.from_json(message)
-    except CommandError:
-        return None
+        before = client.protocol.subscription
+        client.post(client.protocol.look(command, seen, status))
+        if client.protocol.subscription is not before and client.connection in self._clients:
+            self._streams.follow(client, client.protocol.subscription)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import math
 import struct
 import time
-from fnmatch import fnmatchcase
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes.backplane.signals import (
@@ -18,10 +18,9 @@ from hermes.backplane.signals import (
     SignalType,
     decode_cell,
     encode_cell,
-    expand_pattern,
-    expand_patterns,
 )
 from hermes.errors import BadValue, UnknownSignal
+from hermes.wording import nearest
 
 F64, F32, I64, I32, BOOL = SignalType
 
@@ -181,60 +180,65 @@ def test_the_order_is_modules_then_outputs_inputs_parameters() -> None:
 
 def test_an_unknown_name_comes_with_near_ones() -> None:
     known = registry("plant.altitude", "plant.attitude", "wind.speed")
-    for look in (known.index, known.__getitem__, lambda name: expand_pattern(name, known)):
+    for look in (known.index, known.__getitem__, lambda name: known.value(name, bytes(24))):
         with pytest.raises(UnknownSignal) as caught:
             look("plant.altitud")
         assert caught.value.fields == {"signals": ["plant.altitud"], "near": ["plant.altitude", "plant.attitude"]}
-    with pytest.raises(UnknownSignal, match=r"^no signal matches 'q\*'$"):
-        expand_pattern("q*", known)
+    with pytest.raises(UnknownSignal, match=r"^no signal matches 'q'$"):
+        known.index("q")
 
 
-def test_patterns() -> None:
-    known = registry("a.x", "a.y.z", "b.x", "b.x1")
-    assert expand_pattern("*", known) == ["a.x", "a.y.z", "b.x", "b.x1"]
-    assert expand_pattern("a.*", known) == ["a.x", "a.y.z"]
-    assert expand_pattern("*.x", known) == ["a.x", "b.x"]
-    assert expand_pattern("?.x", known) == ["a.x", "b.x"]
-    assert expand_pattern("*x?", known) == ["b.x1"]
-    assert expand_pattern("a.x", known) == ["a.x"]
-    assert expand_patterns([], known) == []
-    assert expand_patterns(["b.*", "*.x", "b.x", "b.*"], known) == ["b.x", "b.x1", "a.x"]
-    for literal in ("[ab].x", "a.x|b.x", "a.", "A.x", "", ".", "a.x\n", "(?i)A.x*"):
-        with pytest.raises(UnknownSignal):
-            expand_pattern(literal, known)
+LETTERS = "ab_.0Aé"
 
 
-def test_every_pattern_without_a_match_is_listed_once() -> None:
-    known = registry("plant.mass", "plant.x")
-    with pytest.raises(UnknownSignal) as caught:
-        expand_patterns(["plant.mas", "plant.x", "zzz*", "plant.mas", "plant.mass."], known)
-    assert caught.value.fields == {"signals": ["plant.mas", "zzz*", "plant.mass."], "near": ["plant.mass", "plant.x"]}
+@settings(deadline=None)
+@given(st.text(LETTERS, max_size=12), st.lists(st.text(LETTERS, min_size=1, max_size=12), max_size=64, unique=True))
+def test_in_a_small_session_near_names_are_those_of_difflib(name: str, names: list[str]) -> None:
+    known = registry(*(f"m.{one}" for one in names))
+    for count in (1, 3):
+        assert known.near(f"m.{name}", count) == nearest(f"m.{name}", known.all_signals(), count)
 
 
-@given(st.text("ab.?*", max_size=8), st.lists(st.text("ab.", min_size=1, max_size=8), min_size=1, unique=True))
-def test_globs_agree_with_a_backtracking_reference(pattern: str, names: list[str]) -> None:
-    known = registry(*(f"m.{name}" for name in names))
-    expected = [f"m.{name}" for name in names if fnmatchcase(f"m.{name}", f"m{pattern}")]
-    if expected:
-        assert expand_pattern(f"m{pattern}", known) == expected
-    else:
-        with pytest.raises(UnknownSignal):
-            expand_pattern(f"m{pattern}", known)
+AXES = ("roll", "pitch", "yaw", "altitude", "airspeed", "heading")
+ROLES = ("rate", "command", "measured", "error", "limit", "gain")
+CRAFT = registry(*(f"craft_{n}.{axis}.{role}" for n in range(30) for axis in AXES for role in ROLES))
 
 
-@pytest.mark.parametrize("pattern", ["*a*a*a*b", "*a" * 100 + "*b", "*?" * 100 + "b", "*" * 10_000 + "b"])
-def test_a_hostile_pattern_takes_bounded_time(pattern: str) -> None:
-    known = registry(*(f"m.{'a' * 250}{number}" for number in range(100)))
+@settings(deadline=None)
+@given(st.sampled_from(CRAFT.names), st.integers(0, 20), st.sampled_from(["", "x", "_", "."]), st.booleans())
+def test_in_a_large_session_a_misspelt_name_is_near_its_own(name: str, at: int, typed: str, upper: bool) -> None:
+    misspelt = name[:at] + typed + name[at + 1 :]
+    near = CRAFT.near(misspelt.upper() if upper else misspelt, 3)
+    best = nearest(misspelt, CRAFT.names, 1)
+    assert ratio(near[0], misspelt) == ratio(best[0], misspelt)
+    assert [ratio(one, misspelt) for one in near] == sorted((ratio(one, misspelt) for one in near), reverse=True)
+
+
+def ratio(name: str, other: str) -> float:
+    """Return how alike difflib finds two names, the second one being that which was asked for."""
+    return SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+
+@settings(deadline=None)
+@given(st.text(LETTERS, max_size=30))
+def test_in_a_large_session_no_more_is_near_than_difflib_finds(name: str) -> None:
+    near = CRAFT.near(name)
+    assert len(near) <= 3
+    assert all(one in CRAFT and ratio(one, name) >= 0.6 for one in near)
+
+
+def test_near_names_of_names_that_nobody_would_type() -> None:
+    for name in ("", "x" * 60_000, "é" * 300, "\ud800", "\U0010ffff", "\n", "İ" * 256):
+        assert CRAFT.near(name) == []
+    long = registry(*(f"m.{'x' * 250}{number:03}" for number in range(200)))
+    assert len(long.near("m." + "x" * 190)) == 3
+    assert registry().near("a.x") == []
+
+
+@pytest.mark.parametrize("name", ["module1.group5.signal_12x", "lamgis.puorg.eludom_12345", "m" * 256, "ab" * 128])
+def test_looking_for_near_names_among_ten_thousand_takes_bounded_time(name: str) -> None:
+    known = registry(*(f"module{number % 10}.group{number % 97}.signal_{number}" for number in range(10_000)))
+    known.near(name)
     start = time.process_time()
-    with pytest.raises(UnknownSignal):
-        expand_pattern(pattern, known)
-    assert time.process_time() - start < 1.0
-
-
-def test_many_patterns_without_a_match_take_bounded_time() -> None:
-    known = registry(*(f"plant.signal_{number}" for number in range(1000)))
-    start = time.process_time()
-    with pytest.raises(UnknownSignal) as caught:
-        expand_patterns([f"plan.sign_{number}" for number in range(5000)], known)
-    assert len(caught.value.fields["signals"]) == 5000
-    assert time.process_time() - start < 2.0
+    known.near(name)
+    assert time.process_time() - start < 0.05

@@ -75,7 +75,7 @@ def test_a_set_shows_at_once_in_the_same_frame_and_enters_the_fingerprint_of_the
     index = manager.shm.registry.index("a.addend")
     cell = encode_cell(manager.shm.registry.at(index), 5.0)
     before = manager.shm.snapshot()
-    scheduler.set_cells([(index, cell)], publish=True)
+    scheduler.set_cells([(index, cell)])
     after = manager.shm.snapshot()
     assert (after.sequence, after.frame, after.fingerprint) == (before.sequence + 1, before.frame, before.fingerprint)
     assert manager.shm.get_signal("a.addend") == 5.0
@@ -100,7 +100,7 @@ def test_a_frame_in_which_a_module_dies_is_not_committed_and_reset_starts_it_ane
 ) -> None:
     pids = {name: process.pid for name, process in manager.processes.items()}
     index = manager.shm.registry.index("b.end")
-    scheduler.set_cells([(index, encode_cell(manager.shm.registry.at(index), 1.0))], publish=False)
+    scheduler.set_cells([(index, encode_cell(manager.shm.registry.at(index), 1.0))])
     with pytest.raises(ModuleDied, match="module b died in frame 1: exit code 9"):
         scheduler.step(paced=False)
     assert (scheduler.frame, manager.shm.get_frame()) == (0, 0)

@@ -107,7 +107,7 @@ async def connected(url: str) -> AsyncIterator[StrictClient]:
     async with connect(url, origin=url, compression=None, max_size=None) as connection:
         first = await asyncio.wait_for(connection.recv(), REPLY_SECONDS)
         assert isinstance(first, str)
-        yield StrictClient(connection, decode(first))
+        yield StrictClient(connection, decode(first, containers=len(first)))
 
 
 @pytest.fixture

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosedOK
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 
 import hermes
+from hermes.connectionfile import resolve
 from hermes.errors import (
     BadParams,
     BadValue,
@@ -20,12 +25,14 @@ from hermes.errors import (
     NotReady,
     PortInUse,
     ReadOnlySignal,
+    ServerExposed,
     SessionClosed,
     UnknownSignal,
     WiredSignal,
 )
 from hermes.lifecycle import State
 from hermes.planning import with_execution
+from hermes.session import summary_html
 
 
 def test_the_synchronous_face(counters: Path) -> None:
@@ -42,6 +49,7 @@ def test_the_synchronous_face(counters: Path) -> None:
         assert 0.45 < time.monotonic() - begin < 2.0
         assert session["a.ramp"] == pytest.approx(0.5 + 0.1 + 0.5 * 2)
         assert session.get(["a.count", "b.count"]) == {"a.count": 60, "b.count": 60}
+        assert list(session.get(["b.count", "a.*", "?.count"])) == ["b.count", "a.count", "a.ramp", "a.push", "a.gain"]
         session.resume()
         assert session.state is State.RUNNING
         session.pause()
@@ -215,6 +223,109 @@ async def test_what_cannot_work_is_said(counters: Path) -> None:
             await hermes.AsyncSession.from_yaml(counters, port=port).start()
         with pytest.raises(InvalidState, match="cannot start while paused"):
             await session.start()
+
+
+def test_what_is_set_while_running_is_read_at_once(counters: Path) -> None:
+    with hermes.Session.from_yaml(counters, serve=False) as session:
+        session.resume()
+        for number in range(100):
+            session["a.push"] = number / 8
+            assert session["a.push"] == number / 8
+            session.set({"a.gain": -number / 16, "a.push": 0.0})
+            assert session.get(["a.gain", "a.push"]) == {"a.gain": -number / 16, "a.push": 0.0}
+        assert session.state is State.RUNNING
+        assert session.frame > 0
+
+
+TOKEN = "a-token-0f_64.bits~"
+
+
+def with_server(config: Path, **settings: Any) -> hermes.HermesConfig:
+    read = hermes.HermesConfig.from_yaml(config)
+    return read.model_copy(update={"server": read.server.model_copy(update=settings)})
+
+
+@pytest.mark.parametrize("token", [None, "auto", TOKEN])
+def test_a_session_is_found_by_its_connection_file_and_its_token_is_nowhere_else(
+    counters: Path, token: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    session = hermes.Session(with_server(counters, token=token))
+    with pytest.raises(NotReady, match="connection_file"):
+        session.connection_file.exists()
+    with session:
+        path = session.connection_file
+        content = json.loads(path.read_text())
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert resolve("counters") == resolve(str(path)) == (session.url, content["token"])
+        assert session.aio.needs_token == (token is not None)
+        shown = session._repr_html_() + repr(session) + repr(session.status)
+        if token is None:
+            assert content["token"] is None
+            assert str(path) not in shown
+        else:
+            assert len(content["token"]) >= 16
+            assert token in ("auto", content["token"])
+            assert str(path) in session._repr_html_()
+            assert content["token"] not in shown
+            assert content["token"] not in caplog.text + repr([record.__dict__ for record in caplog.records])
+    assert not path.exists()
+
+
+def test_a_session_without_a_server_has_no_connection_file(counters: Path) -> None:
+    with hermes.Session.from_yaml(counters, serve=False) as session:
+        with pytest.raises(NotReady, match=r"connection_file \(with a server\)"):
+            session.connection_file.exists()
+        assert "token" not in session._repr_html_()
+
+
+async def test_who_has_no_token_is_refused_and_who_has_it_gets_in(counters: Path) -> None:
+    async with hermes.AsyncSession(with_server(counters, token=TOKEN)) as session:
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(session.url)
+        assert caught.value.response.status_code == 401
+        async with connect(session.url, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as connection:
+            assert json.loads(await connection.recv())["session"] == "counters"
+
+
+async def test_on_a_jupyterhub_there_is_a_token_unless_it_is_turned_off(
+    counters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    for token, needed in ((None, True), ("none", False)):
+        async with hermes.AsyncSession(with_server(counters, token=token)) as session:
+            assert session.needs_token == needed
+
+
+async def test_a_server_for_other_machines_needs_a_token_and_else_nothing_starts(counters: Path) -> None:
+    session = hermes.AsyncSession(with_server(counters, host="0.0.0.0"))
+    with pytest.raises(ServerExposed, match=r"host 0\.0\.0\.0 is reachable from other machines"):
+        await session.start()
+    async with hermes.AsyncSession(with_server(counters, host="0.0.0.0", token="auto")) as session:
+        assert session.url.startswith("ws://0.0.0.0:")
+    async with hermes.AsyncSession(with_server(counters, host="0.0.0.0"), serve=False) as session:
+        assert await session.step() == 1
+
+
+async def test_clients_that_may_only_observe_are_told_apart_and_python_still_commands(
+    counters: Path, client: Callable[[str], Any]
+) -> None:
+    async with (
+        hermes.AsyncSession(with_server(counters, control="observe")) as session,
+        client(session.url) as viewer,
+        client(session.url) as other,
+    ):
+        assert (await viewer.command("resume"))["code"] == "forbidden"
+        assert (await viewer.command("subscribe", signals=["a.*"], telemetry_hz=30))["count"] == 4
+        assert await session.step(3) == 3
+        assert (await viewer.command("get", signals=["a.count"]))["values"] == {"a.count": 3}
+        assert (await viewer.command("status"))["clients"] == 2
+        first, second = session.status.clients
+        name = "{}:{}".format(*viewer.connection.local_address)
+        assert (first.name, first.signals, first.telemetry_hz, first.commands) == (name, 4, 30.0, 4)
+        assert (second.signals, second.telemetry_hz, second.sent, second.commands) == (0, 0.0, 0, 0)
+        assert "<td style='text-align:left;white-space:pre-wrap'>2</td>" in summary_html(session)
+        await other.connection.close()
 
 
 def test_a_session_that_is_dropped_ends(counters: Path) -> None:

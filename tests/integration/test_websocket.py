@@ -33,7 +33,8 @@ async def test_the_scenario_of_the_specification(
         ack = await viewer.command("subscribe", signals=["*"])
         names = ["a.count", "a.ramp", "a.push", "a.gain", "b.count", "b.ramp", "b.push", "b.gain"]
         assert list(ack)[:4] == ["type", "action", "count", "signals"]
-        assert ack == {"type": "ack", "action": "subscribe", "count": 8, "signals": names, "frame": 0, "time": 0.0}
+        at = {"telemetry_hz": 60.0, "frame": 0, "time": 0.0}
+        assert ack == {"type": "ack", "action": "subscribe", "count": 8, "signals": names, **at}
 
         assert (await viewer.command("resume"))["type"] == "ack"
         assert viewer.events[-1]["event"] == "running"
@@ -83,7 +84,11 @@ async def test_every_command_is_answered_as_the_wire_says(
             (("set",), {"values": {"a.gain": 1, "a.count": 1}}, "read_only"),
             (("step",), {"count": 0}, "bad_params"),
             (("subscribe",), {"signals": ["c.*"]}, "unknown_signal"),
-            (("unsubscribe",), {}, "unknown_action"),
+            (("unsubscribe",), {"signals": ["c.*"]}, "unknown_signal"),
+            (("get",), {"signals": ["a.posh"]}, "unknown_signal"),
+            (("subscribe",), {"signals": ["*"], "telemetry_hz": 61}, "bad_params"),
+            (("run",), {"seconds": 0}, "bad_params"),
+            (("stop",), {}, "unknown_action"),
         ]
         for (action,), params, code in refusals:
             error = await viewer.command(action, **params)
@@ -94,6 +99,45 @@ async def test_every_command_is_answered_as_the_wire_says(
         assert (reset["frame"], viewer.events[-1]["event"]) == (0, "reset")
         assert viewer.events[-1]["state"] == "running"
         await viewer.command("pause")
+
+
+async def test_looking_works_in_every_state_and_in_the_middle_of_a_step(
+    hermes_run: Callable[..., Any], client: Callable[[str], Any], counters: Path
+) -> None:
+    running = hermes_run(counters, "--paused")
+    async with client(running.url) as viewer:
+        assert await viewer.command("get", signals=["a.count", "b.*"]) == {
+            "type": "ack",
+            "action": "get",
+            "values": {"a.count": 0, "b.count": 0, "b.ramp": 0.5, "b.push": 0.25, "b.gain": 2.0},
+            "frame": 0,
+            "time": 0.0,
+        }
+        assert await viewer.command("run", seconds=0.05) == {
+            "type": "ack",
+            "action": "run",
+            "frame": 5,
+            "time": 0.05,
+            "completed": 5,
+        }
+        assert [event["event"] for event in viewer.events] == ["running", "paused"]
+        status = await viewer.command("status")
+        assert (status["state"], status["frame"], status["clients"]) == ("paused", 5, 1)
+        assert {"real_time_factor", "overruns", "late_wakeups", "loop_stalls", "sent", "skipped"} < set(status)
+
+        await viewer.connection.send('{"action":"step","params":{"count":1000000000},"id":"long"}')
+        looked = await viewer.command("get", signals=["a.count"])
+        assert looked["values"]["a.count"] == looked["frame"] >= 5
+        assert (await viewer.command("subscribe", signals=["a.count"]))["count"] == 1
+        await viewer.until(lambda: viewer.frames and viewer.frames[-1][0] > 5)
+        assert all(values == [frame] for frame, _, values in viewer.frames)
+        assert (await viewer.command("unsubscribe"))["count"] == 0
+        seen = len(viewer.frames)
+        assert (await viewer.command("status"))["state"] == "running"
+        assert (await viewer.command("pause"))["id"] == "long"  # the step's ack comes first
+        paused = await viewer.command("status")
+        assert (paused["action"], paused["frame"]) == ("pause", viewer.texts[-2]["frame"])
+        assert len(viewer.frames) == seen
 
 
 @pytest.mark.timeout(60)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from rawframes import TEXT, client_frame
 from websockets.asyncio.client import ClientConnection, connect
 
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalType
 from hermes.commands import Command
 from hermes.errors import HermesError
+from hermes.server.client import Client
 from hermes.server.telemetry import decode_telemetry
 from hermes.server.websocket import HermesServer, Reply
 
@@ -27,7 +29,8 @@ class ScriptedDispatcher:
     """Stands where a session would: records every command, and answers or refuses it as the test has said.
 
     An event precedes its ack, and both come in a later turn of the loop, as with a real session. While `holds`,
-    answers wait for `release`.
+    answers wait for `release`. `refusals` and `mistakes` are raised at once (the mistake ``to look`` by `status`),
+    `failures` come as the answer.
     """
 
     def __init__(self, shm: SharedMemoryManager) -> None:
@@ -36,6 +39,8 @@ class ScriptedDispatcher:
         self.origins: list[str] = []
         self.refusals: dict[str, HermesError] = {}
         self.failures: dict[str, HermesError] = {}
+        self.mistakes: dict[str, Exception] = {}
+        self.noticed: list[tuple[str, Mapping[str, Any]]] = []
         self.holds = False
         self.tell: Callable[[str, Mapping[str, Any]], None]
         self.wiring: list[Mapping[str, Any]] = []
@@ -48,11 +53,21 @@ class ScriptedDispatcher:
         newest = self._shm.snapshot()
         return {"state": "paused", "frame": newest.frame, "time": newest.time}
 
+    def status(self) -> dict[str, Any]:
+        if "to look" in self.mistakes:
+            raise self.mistakes["to look"]
+        return {**self.now(), "real_time_factor": 1.5, "overruns": 2, "clients": 1}
+
+    def notice(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.noticed.append((event, fields))
+
     def submit(self, command: Command, origin: str, reply: Reply) -> None:
         self.commands.append(command)
         self.origins.append(origin)
         if command.action in self.refusals:
             raise self.refusals[command.action]
+        if command.action in self.mistakes:
+            raise self.mistakes[command.action]
         self._held.append((command, reply))
         if not self.holds:
             asyncio.get_running_loop().call_soon(self.release)
@@ -79,6 +94,22 @@ class Rig:
         self.server = HermesServer(shm, self.dispatcher, **{"port": 0, **options})
         self.dispatcher.tell = self.server.tell
         self.frame = 0
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self.server.clients)
+
+    @property
+    def inside(self) -> list[Client]:
+        """The server's own view of its clients, in the order in which they came."""
+        return list(self.server._clients.values())
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let the server work until a condition holds."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await asyncio.sleep(0.001)
 
     def commit(self) -> None:
         self.frame += 1
@@ -114,8 +145,8 @@ class Viewer:
         self.messages.append(message)
         if text["type"] == "event":
             self.events.append(text)
-        if text["type"] == "ack" and text["action"] == "subscribe":
-            self.layout = text["count"]
+        if text["type"] == "ack" and text["action"] in ("subscribe", "unsubscribe"):
+            self.layout = text["count"] if text["action"] == "subscribe" or text["count"] else None
         return text
 
     async def reply(self) -> dict[str, Any]:
@@ -124,13 +155,23 @@ class Viewer:
             pass
         return text
 
+    async def send(self, message: str | bytes | Mapping[str, Any]) -> None:
+        """Send a message."""
+        await self.connection.send(json.dumps(message) if isinstance(message, Mapping) else message)
+
     async def ask(self, message: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
         """Send a message and return its reply."""
-        await self.connection.send(json.dumps(message) if isinstance(message, Mapping) else message)
+        await self.send(message)
         return await self.reply()
 
-    async def subscribe(self, *signals: str) -> dict[str, Any]:
-        return await self.ask({"action": "subscribe", "params": {"signals": signals}})
+    async def subscribe(self, *signals: str, **params: Any) -> dict[str, Any]:
+        return await self.ask({"action": "subscribe", "params": {"signals": signals, **params}})
+
+    async def watch(self, seconds: float) -> int:
+        """Receive for some time; return how many frames came."""
+        seen, limit = len(self.frames), asyncio.get_running_loop().time() + seconds
+        await self.until(lambda: asyncio.get_running_loop().time() >= limit)
+        return len(self.frames) - seen
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Receive until a condition holds."""
@@ -192,21 +233,32 @@ def view() -> Connect:
     return viewing
 
 
+def request(port: int, *headers: str, target: str = "/") -> bytes:
+    """Return a handshake, with further headers."""
+    lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 @pytest.fixture
-def deaf() -> Callable[[Rig], AbstractAsyncContextManager[socket.socket]]:
-    """Return what connects a client that subscribes to everything and never reads a byte of the answer."""
+def deaf() -> Callable[..., AbstractAsyncContextManager[socket.socket]]:
+    """Return what connects a client that sends a text, by default a subscription to all, and never reads a byte."""
 
     @asynccontextmanager
-    async def _deaf(rig: Rig) -> AsyncIterator[socket.socket]:
-        command = b'{"action":"subscribe","params":{"signals":["*"]}}'
-        upgrade = (
-            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{rig.server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+    async def _deaf(
+        rig: Rig, *texts: bytes, headers: Sequence[str] = (), buffer: int = 4096
+    ) -> AsyncIterator[socket.socket]:
+        sent = texts or (b'{"action":"subscribe","params":{"signals":["*"]}}',)
         with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             sock.connect(("127.0.0.1", rig.server.port))
-            sock.sendall(upgrade.encode() + bytes([0x81, 0x80 | len(command), 0, 0, 0, 0]) + command)
+            sock.sendall(request(rig.server.port, *headers) + b"".join(client_frame(TEXT, text) for text in sent))
             yield sock
 
     return _deaf
+
+
+@pytest.fixture
+def handshake() -> Callable[..., bytes]:
+    """Return what makes the bytes of a handshake for a port, with further headers and a target."""
+    return request

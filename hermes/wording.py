@@ -1,0 +1,38 @@
+"""How names and values appear in a message: quoted, escaped, cut, and with the names that may have been meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` of the `known` names that look most like `name`, best first."""
+    import difflib  # noqa: PLC0415 - a module process imports this file at its start and seldom needs this
+
+    by_folded = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name[:256].lower(), by_folded, n=count, cutoff=0.6)
+    return [by_folded[folded] for folded in found]
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return `value` as it may be shown: strings quoted and escaped, and all cut to about `limit` characters."""
+    if isinstance(value, str):
+        cut = value[:limit] + ("..." if len(value) > limit else "")
+        return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut) + "'"
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = ascii(_head(value, limit + 1))
+    except ValueError:  # an integer of more digits than Python converts is inside
+        text = f"a {type(value).__name__} with a huge integer"
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _head(value: object, count: int) -> object:
+    """Return the beginning of what a client may have made very long."""
+    if isinstance(value, list):
+        return [_head(item, count) for item in value[:count]]
+    if isinstance(value, dict):
+        return {_head(key, count): _head(item, count) for key, item in islice(value.items(), count)}
+    return value[:count] if isinstance(value, str) else value
