@@ -102,7 +102,7 @@ class AsyncSession:
     @property
     def journal(self) -> list[dict[str, Any]]:
         """Every command that took effect: its frame, verb, origin and parameters, in order."""
-        return [dict(entry) for entry in self._run.mirror.journal]
+        return self._run.mirror.journal
 
     @property
     def signals(self) -> SignalRegistry:

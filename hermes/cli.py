@@ -6,6 +6,7 @@ Exit status: 0 finished, 1 failed, 2 usage or configuration, 130 interrupted, 14
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -99,6 +100,8 @@ async def _begin(session: AsyncSession, *, waits: bool) -> None:
     click.echo(f"{session.name}: {modules}{address}", err=True)
     if session.needs_token:
         click.echo(f"clients need the token in {session.connection_file}", err=True)
+    gc.collect()
+    gc.freeze()  # what is there now stays to the end; looking through it over and over makes telemetry stutter
     if waits:
         click.echo("paused; a client may resume or step it", err=True)
     else:

@@ -26,6 +26,7 @@ Outcome = dict[str, Any] | HermesError
 """What answers a command: the fields of its reply, or why it was refused."""
 
 _STDERR_LINES = 20
+_RECORDS_A_TURN = 16
 _CLOSE_SECONDS = 0.3
 """What the engine gets on top of its modules' stop_timeout before it is killed."""
 
@@ -47,6 +48,7 @@ class EngineClient:
         self._next_id = 0
         self._inbox: deque[dict[str, Any]] = deque()
         self._pump_scheduled = False
+        self._flush_scheduled = False
         self._closing = False
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -125,13 +127,20 @@ class EngineClient:
             self._process.wait()
 
     def _send(self, record: dict[str, Any]) -> None:
-        self._link.send(record)
-        if self._link.backlog:
-            self._loop.add_writer(self._link.fileno(), self._flush)
+        """Send with all else that this turn of the loop has to send: every send wakes the engine."""
+        self._link.queue(record)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self.ended.done():
+            return
         self._link.flush()
-        if not self._link.backlog:
+        if self._link.backlog:
+            self._loop.add_writer(self._link.fileno(), self._flush)
+        else:
             self._loop.remove_writer(self._link.fileno())
 
     def _read(self) -> None:
@@ -143,19 +152,25 @@ class EngineClient:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        self._pump_scheduled = False
-        while self._inbox:
-            record = self._inbox.popleft()
-            self._on_record(record)
-            if record["type"] == "reply" and (reply := self._pending.pop(record["id"], None)) is not None:
-                reply(from_wire(record) if "error" in record else _fields(record))
+        """Handle what has arrived, a few records a turn: telemetry must not wait for a thousand replies."""
+        for _ in range(min(_RECORDS_A_TURN, len(self._inbox))):
+            self._handle(self._inbox.popleft())
+        self._pump_scheduled = bool(self._inbox)
+        if self._pump_scheduled:
+            self._loop.call_soon(self._pump)
+
+    def _handle(self, record: dict[str, Any]) -> None:
+        self._on_record(record)
+        if record["type"] == "reply" and (reply := self._pending.pop(record["id"], None)) is not None:
+            reply(from_wire(record) if "error" in record else _fields(record))
 
     def _exited(self) -> None:
         """Reap the engine, end whatever it left in its process session, and answer whoever still waits."""
         assert self._process is not None
         self._loop.remove_reader(self._pidfd)
         self._read()
-        self._pump()
+        while self._inbox:
+            self._handle(self._inbox.popleft())
         status = self._process.wait()
         self._kill_session()
         death = None if self._closing else EngineDied(_reason(status), self._last_lines())

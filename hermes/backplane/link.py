@@ -11,7 +11,8 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hermes.backplane.channel import receive_with_fds
@@ -31,6 +32,7 @@ class Link:
         self._lock = threading.Lock()
         self._outgoing = bytearray()
         self._incoming = bytearray()
+        self._corked = False
         self.received_fds: list[int] = []
         self.ended = False
 
@@ -45,7 +47,7 @@ class Link:
 
     def send(self, record: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Queue one object and send what the socket takes; with `fds`, wait until they can travel with it."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = _line(record)
         with self._lock:
             while fds and self._outgoing:
                 self._await_room()
@@ -53,7 +55,23 @@ class Link:
             if fds:
                 line = line[self._send_with_fds(line, fds) :]
             self._outgoing += line
-            self._flush()
+            if not self._corked:
+                self._flush()
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Send what is queued meanwhile in one go at the end: every send wakes the other process."""
+        self._corked = True
+        try:
+            yield
+        finally:
+            self._corked = False
+            self.flush()
+
+    def queue(self, record: dict[str, Any]) -> None:
+        """Queue one object without sending it; the caller flushes."""
+        with self._lock:
+            self._outgoing += _line(record)
 
     def _send_with_fds(self, line: bytes, fds: Sequence[int]) -> int:
         while True:
@@ -106,3 +124,7 @@ class Link:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"

@@ -120,6 +120,11 @@ class Engine:
     def _serve(self) -> None:
         """Apply every command that may act at this boundary, in arrival order."""
         self._read()
+        if self._waiting:
+            with self._link.corked():
+                self._apply_waiting()
+
+    def _apply_waiting(self) -> None:
         while (command := self._next_command()) is not None:
             self._waiting.remove(command)
             try:
