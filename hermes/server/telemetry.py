@@ -47,11 +47,6 @@ class TelemetryEncoder:
         self._slice = slice(CELL * first, CELL * (first + len(indices))) if contiguous and plain else None
         self._gathers = [_gather(kind, indices, types) for kind in dict.fromkeys(types)]
 
-    @property
-    def frame_size(self) -> int:
-        """Bytes of one frame."""
-        return self.HEADER_SIZE + 8 * len(self.signals)
-
     def encode(self) -> bytes:
         """Return the newest committed frame as a telemetry message."""
         return self.encode_snapshot(self._shm.snapshot())
