@@ -147,17 +147,21 @@ class EngineClient:
         self._inbox += self._link.receive()
         if self._link.ended:
             self._loop.remove_reader(self._link.fileno())
+        self._schedule_pump()
+
+    def _schedule_pump(self) -> None:
         if self._inbox and not self._pump_scheduled:
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Handle what has arrived, a few records a turn: telemetry must not wait for a thousand replies."""
-        for _ in range(min(_RECORDS_A_TURN, len(self._inbox))):
-            self._handle(self._inbox.popleft())
-        self._pump_scheduled = bool(self._inbox)
-        if self._pump_scheduled:
-            self._loop.call_soon(self._pump)
+        self._pump_scheduled = False
+        try:
+            for _ in range(min(_RECORDS_A_TURN, len(self._inbox))):
+                self._handle(self._inbox.popleft())
+        finally:
+            self._schedule_pump()
 
     def _handle(self, record: dict[str, Any]) -> None:
         self._on_record(record)
