@@ -169,12 +169,18 @@ class EngineClient:
             reply(from_wire(record) if "error" in record else _fields(record))
 
     def _exited(self) -> None:
+        """Hear the engine's last words, and settle whatever they are: else nobody could close."""
+        self._loop.remove_reader(self._pidfd)
+        try:
+            self._read()
+            while self._inbox:
+                self._handle(self._inbox.popleft())
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
         """Reap the engine, end whatever it left in its process session, and answer whoever still waits."""
         assert self._process is not None
-        self._loop.remove_reader(self._pidfd)
-        self._read()
-        while self._inbox:
-            self._handle(self._inbox.popleft())
         status = self._process.wait()
         self._kill_session()
         death = None if self._closing else EngineDied(_reason(status), self._last_lines())

@@ -375,13 +375,14 @@ def from_wire(record: dict[str, Any]) -> HermesError:
 
 
 def _rebuild(name: str, fields: dict[str, Any]) -> HermesError:
-    kind = _all_kinds()[name]
+    kind = all_kinds()[name]
     if kind is ConfigurationError:
         return ConfigurationError(Problem(where, message) for where, message in fields["problems"])
     return kind(**fields)
 
 
-def _all_kinds() -> dict[str, type[HermesError]]:
+def all_kinds() -> dict[str, type[HermesError]]:
+    """Return every kind of error there is, by its name."""
     kinds, waiting = {}, [HermesError]
     while waiting:
         kind = waiting.pop()

@@ -10,27 +10,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hermes.errors import (
-    BadJson,
-    BadMessage,
-    BadParams,
-    BadValue,
-    CommandError,
-    EngineDied,
-    Forbidden,
-    HermesError,
-    InvalidState,
-    ModuleDied,
-    ModuleFailed,
-    ModuleHung,
-    NotReady,
-    ReadOnlySignal,
-    SessionClosed,
-    TooMany,
-    UnknownAction,
-    UnknownSignal,
-    WiredSignal,
-)
+from hermes.errors import CommandError, EngineDied, HermesError, ModuleDied, ModuleFailed, ModuleHung, all_kinds
 
 
 class Refused(CommandError):
@@ -93,22 +73,9 @@ def _text(error: HermesError) -> str | None:
 _KINDS: dict[str, tuple[type[HermesError], ...]] = {
     **{
         kind.code: (kind,)
-        for kind in (
-            BadJson,
-            BadMessage,
-            UnknownAction,
-            BadParams,
-            UnknownSignal,
-            ReadOnlySignal,
-            WiredSignal,
-            BadValue,
-            InvalidState,
-            TooMany,
-            Forbidden,
-            NotReady,
-            SessionClosed,
-            EngineDied,
-        )
+        for kind in all_kinds().values()
+        if kind.__module__ == HermesError.__module__ and issubclass(kind, CommandError | EngineDied)
     },
     ModuleFailed.code: (ModuleHung, ModuleDied),
 }
+"""The kinds that a code may stand for; `CommandError` itself is of code ``internal``, which is rebuilt by its text."""
