@@ -22,6 +22,7 @@ from hermes.hosting import in_notebook, on_loop
 from hermes.lifecycle import State
 from hermes.run import Observer, Run
 from hermes.status import Status
+from hermes.timing import Timing
 
 _in_notebook: weakref.WeakValueDictionary[str, AsyncSession] = weakref.WeakValueDictionary()
 
@@ -154,6 +155,12 @@ class AsyncSession:
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
         self._run.observers.append(observer)
+
+    async def timing(self) -> Timing:
+        """Return how long modules and frames have taken since the last reset, and the rate they could hold."""
+        self._run.memory("timing")
+        assert self._loop is not None
+        return await on_loop(self._loop, self._run.timing())
 
     # -- the verbs
 

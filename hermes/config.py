@@ -27,6 +27,7 @@ from pydantic import (
 from hermes.commands import RATE_LIMIT
 from hermes.configfields import (
     MAX_END_TIME,
+    MAX_EVERY,
     MAX_RATE,
     NAME,
     EnvName,
@@ -37,6 +38,7 @@ from hermes.configfields import (
     ModuleName,
     Number,
     Origin,
+    Phase,
     ScriptTarget,
     SignalName,
     WireEnd,
@@ -57,6 +59,7 @@ from hermes.configproblems import (
     missing_scripts,
     takes,
 )
+from hermes.configschedule import schedule_findings
 from hermes.yamlfile import Document, KeyPath, parse_yaml, read_yaml
 
 
@@ -107,6 +110,12 @@ class ModuleConfig(_Strict):
     signals: list[SignalConfig] = Field(
         default_factory=list, description="signals to add to, or check against, those it declares"
     )
+    worker: ModuleName | None = Field(
+        default=None, description="the process it shares with other modules of the same worker; its own if left out"
+    )
+    every: Annotated[int, Field(ge=1, le=MAX_EVERY), takes(f"a whole number from 1 to {MAX_EVERY} (frames)")] = Field(
+        default=1, description="it steps in every N-th frame, with N times the step (frames)"
+    )
 
     @property
     def target(self) -> ScriptTarget:
@@ -149,6 +158,15 @@ class ExecutionConfig(_Strict):
     stop_timeout: Annotated[float, Field(gt=0), takes("a number above 0 (seconds)")] = Field(
         default=1.0, description="wall-clock seconds a module may take to stop before it is ended"
     )
+    schedule: list[Phase] = Field(
+        default_factory=list,
+        description="the modules in the order of their phases, in brackets those of one phase; all in one if left out",
+    )
+
+    @property
+    def phases(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the modules of each phase; () where all are in one."""
+        return tuple((phase,) if isinstance(phase, str) else tuple(phase) for phase in self.schedule)
 
     @property
     def rate(self) -> Fraction:
@@ -226,7 +244,7 @@ class HermesConfig(_Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _check_together(cls, value: Any, handler: ModelWrapValidatorHandler[HermesConfig]) -> HermesConfig:
-        found = combined_findings(value)
+        found = [*combined_findings(value), *schedule_findings(value)]
         try:
             config = handler(value)
         except ValidationError as error:

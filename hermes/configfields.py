@@ -20,6 +20,7 @@ NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIGNAL = r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*"
 _RATIO = re.compile(r"[0-9]{1,20}/[0-9]{1,20}|[0-9]{1,20}(?:\.[0-9]{1,20})?")
 MAX_RATE = 100_000
+MAX_EVERY = 1_000_000
 MAX_END_TIME = 1e9  # s; keeps time in nanoseconds within 64 bits
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 
@@ -95,6 +96,10 @@ ModuleName = Annotated[
     str,
     Field(pattern=f"^{NAME}$"),
     takes("a letter or '_', then at most 63 letters, digits, '_' or '-' (no dot, no blank)"),
+]
+Phase = Annotated[
+    str | Annotated[list[str], Field(min_length=1)],
+    takes("the name of a module, or a list of at least one for those that run in parallel"),
 ]
 SignalName = Annotated[
     str,

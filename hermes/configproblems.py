@@ -154,37 +154,40 @@ def _unknown_key(path: KeyPath, known: list[str]) -> str:
 
 def combined_findings(value: object) -> list[Finding]:
     """Return what is wrong between the parts of a configuration that may not be valid otherwise."""
-    root = _mapping(value)
-    modules = _mapping(root.get("modules"))
+    root = mapping(value)
+    modules = mapping(root.get("modules"))
     by_module = (
-        _signal_findings(("modules", name, "signals"), _list(_mapping(module).get("signals")))
+        _signal_findings(("modules", name, "signals"), entries(mapping(module).get("signals")))
         for name, module in modules.items()
     )
-    wires = _wire_findings(_list(root.get("wiring")), modules)
+    wires = _wire_findings(entries(root.get("wiring")), modules)
     return [*islice(chain.from_iterable(by_module), MAX_PROBLEMS), *islice(wires, MAX_PROBLEMS)]
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
+    """Return a mapping or a model as a dict, anything else as an empty one."""
     if isinstance(value, BaseModel):
         return dict(value)
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[Any]:
+def entries(value: object) -> list[Any]:
+    """Return a list as it is, anything else as an empty one."""
     return value if isinstance(value, list) else []
 
 
 def _wire_findings(wires: list[Any], modules: dict[str, Any]) -> Iterator[Finding]:
     for index, wire in enumerate(wires):
-        ends = _mapping(wire)
+        ends = mapping(wire)
         for end in ("src", "dst"):
             module, dot, _ = str(ends.get(end)).partition(".")
             if dot and _PLAIN_KEY.match(module) and modules and module not in modules:
                 path = ("wiring", index, end)
-                yield Finding(path, f"{key_path(path)} is {shown(ends[end])}; {_no_module(module, modules)}")
+                yield Finding(path, f"{key_path(path)} is {shown(ends[end])}; {no_module(module, modules)}")
 
 
-def _no_module(name: str, modules: dict[str, Any]) -> str:
+def no_module(name: str, modules: dict[str, Any]) -> str:
+    """Say that there is no module of this name, and which there are."""
     known = [str(module) for module in modules][:_MAX_NAMES]
     near = nearest(name, known)
     if near:
@@ -196,7 +199,7 @@ def _no_module(name: str, modules: dict[str, Any]) -> str:
 def _signal_findings(path: KeyPath, signals: list[Any]) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for index, signal in enumerate(signals):
-        keys = _mapping(signal)
+        keys = mapping(signal)
         name = keys.get("name")
         first = seen.setdefault(name, index) if isinstance(name, str) else index
         if first != index:
@@ -246,8 +249,8 @@ def _limit_refusal(value: float, limits: object) -> str | None:
 def missing_scripts(modules: object, base: Path) -> list[Finding]:
     """Return a finding for each script file that is not there; relative paths start at `base`."""
     found = []
-    for name, module in _mapping(modules).items():
-        script = _mapping(module).get("script")
+    for name, module in mapping(modules).items():
+        script = mapping(module).get("script")
         file = script.partition(":")[0] if isinstance(script, str) else ""
         if ("/" in file or file.endswith(".py")) and (reason := _no_file(base / file)):
             path = ("modules", name, "script")

@@ -15,14 +15,8 @@ import numpy as np
 
 from hermes.backplane.signals import Signal, SignalKind, SignalType, Value, decode_cell, encode_cell
 
-_VIEW = {
-    SignalType.F64: ("d", 1),
-    SignalType.F32: ("f", 2),
-    SignalType.I64: ("q", 1),
-    SignalType.I32: ("i", 2),
-    SignalType.BOOL: ("?", 8),
-}
-"""memoryview format of a type, and how many of its items fill a cell of 8 bytes."""
+_VIEW = {SignalType.F64: "d", SignalType.F32: "f", SignalType.I64: "q", SignalType.I32: "i", SignalType.BOOL: "?"}
+"""memoryview format of a type."""
 
 _DTYPE = {
     SignalType.F64: np.float64,
@@ -31,6 +25,10 @@ _DTYPE = {
     SignalType.I32: np.int32,
     SignalType.BOOL: np.bool_,
 }
+
+
+Cell = memoryview | np.ndarray[Any, Any]
+"""Where a signal's value is: the first item of a view, or with labels an array of all components."""
 
 
 class Declaration:
@@ -78,11 +76,15 @@ class Declaration:
         """Return the current value: a Python scalar, or with labels a NumPy view of all components."""
         if instance is None:
             return self
-        return instance[self.name]
+        cell = instance._cells[self.name]
+        return cell[0] if type(cell) is memoryview else cell
 
     def __set__(self, instance: Module, value: Any) -> None:
         """Write the value; in a running module only outputs can be written."""
-        instance[self.name] = value
+        try:
+            instance._numbers[self.name][0] = value
+        except (KeyError, TypeError, ValueError):
+            instance[self.name] = value  # which says what is wrong
 
     def replaced(self, **settings: Any) -> Declaration:
         """Return a copy with some of the constructor's keywords replaced; raises what the constructor raises."""
@@ -142,7 +144,8 @@ class Module:
     """
 
     _declared: dict[str, Declaration]
-    _cells: dict[str, tuple[memoryview, int] | np.ndarray[Any, Any]]
+    _cells: dict[str, Cell]
+    _numbers: dict[str, memoryview]  # those cells that may be written and need no further check
     _bound: bool
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Module:
@@ -181,10 +184,7 @@ class Module:
     def __getitem__(self, name: str) -> Any:
         """Return a signal's value by name."""
         cell = self._cell(name)
-        if isinstance(cell, np.ndarray):
-            return cell
-        view, index = cell
-        return view[index]
+        return cell[0] if type(cell) is memoryview else cell
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Write a signal's value by name; raises ValueError where it does not fit the type."""
@@ -194,15 +194,14 @@ class Module:
         if isinstance(cell, np.ndarray):
             cell[:] = value
             return
-        view, index = cell
         try:
-            if view.format == "?" and not isinstance(value, bool | np.bool_):
+            if cell.format == "?" and not isinstance(value, bool | np.bool_):
                 raise TypeError("a memoryview would take the truth of anything")
-            view[index] = value
+            cell[0] = value
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} ({self._declared[name].type}) cannot hold {value!r}") from error
 
-    def _cell(self, name: str) -> tuple[memoryview, int] | np.ndarray[Any, Any]:
+    def _cell(self, name: str) -> Cell:
         try:
             return self._cells[name]
         except KeyError:
@@ -215,7 +214,14 @@ class Module:
             sizes[declaration.kind is not SignalKind.OUTPUT] += 8 * len(declaration.initials)
         outputs, inputs = (memoryview(bytearray(size)) for size in sizes)
         write_initials(self._declared, outputs, inputs)
+        self._use(outputs, inputs)
+
+    def _use(self, outputs: memoryview, inputs: memoryview) -> None:
+        """Let the signals live in these cells."""
         self._cells = dict(_cells(self._declared, outputs, inputs))
+        writable = [n for n, d in self._declared.items() if d.kind is SignalKind.OUTPUT or not self._bound]
+        views = {name: cell for name in writable if isinstance(cell := self._cells[name], memoryview)}
+        self._numbers = {name: view for name, view in views.items() if view.format != "?"}
 
 
 def class_declarations(cls: type) -> dict[str, Declaration]:
@@ -248,8 +254,8 @@ def declare_all(module: Module) -> dict[str, Declaration]:
 def bind(module: Module, declared: dict[str, Declaration], outputs: memoryview, inputs: memoryview) -> None:
     """Let the instance's signals live in the cells of `outputs` (writable) and `inputs` (read-only, inputs first)."""
     module._declared = declared
-    module._cells = dict(_cells(declared, outputs, inputs))
     module._bound = True
+    module._use(outputs, inputs)
 
 
 def write_initials(declared: dict[str, Declaration], outputs: memoryview, inputs: memoryview | None) -> None:
@@ -274,9 +280,7 @@ def _blocks(declared: dict[str, Declaration]) -> tuple[list[str], list[str]]:
     return by_kind[SignalKind.OUTPUT], by_kind[SignalKind.INPUT] + by_kind[SignalKind.PARAMETER]
 
 
-def _cells(
-    declared: dict[str, Declaration], outputs: memoryview, inputs: memoryview
-) -> Iterator[tuple[str, tuple[memoryview, int] | np.ndarray[Any, Any]]]:
+def _cells(declared: dict[str, Declaration], outputs: memoryview, inputs: memoryview) -> Iterator[tuple[str, Cell]]:
     for block, names in zip((outputs, inputs), _blocks(declared), strict=True):
         offset = 0
         for name in names:
@@ -286,7 +290,6 @@ def _cells(
                 shape, dtype = (count,), _DTYPE[declaration.type]
                 yield name, np.ndarray(shape, dtype, buffer=block, offset=offset, strides=(8,))
             else:
-                letter, per_cell = _VIEW[declaration.type]
-                view: memoryview = block.cast(letter)  # type: ignore[call-overload]
-                yield name, (view, offset // 8 * per_cell)
+                view: memoryview = block[offset : offset + 8].cast(_VIEW[declaration.type])  # type: ignore[call-overload]
+                yield name, view
             offset += 8 * count

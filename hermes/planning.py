@@ -16,7 +16,10 @@ def plan_for(config: HermesConfig) -> Plan:
     execution = config.execution
     return Plan(
         name=config.name,
-        modules=tuple(ModulePlan(name, _spec(config, module), module.env) for name, module in config.modules.items()),
+        modules=tuple(
+            ModulePlan(name, _spec(config, module), module.env, module.worker or "", module.every)
+            for name, module in config.modules.items()
+        ),
         wires=tuple(WirePlan(wire.src, wire.dst, wire.gain, wire.offset) for wire in config.wiring),
         rate=execution.rate.as_integer_ratio(),
         mode=execution.mode,
@@ -26,6 +29,7 @@ def plan_for(config: HermesConfig) -> Plan:
         step_timeout=execution.step_timeout,
         stop_timeout=execution.stop_timeout,
         history=config.backplane.history,
+        schedule=execution.phases,
     )
 
 

@@ -37,6 +37,7 @@ from hermes.planning import located, plan_for
 from hermes.server.access import refuse_exposure, session_token
 from hermes.server.websocket import HermesServer
 from hermes.status import Status, real_time_factor
+from hermes.timing import Timing
 
 log = logging.getLogger("hermes.session")
 
@@ -134,6 +135,11 @@ class Run:
         registry = self.memory("set").registry
         values = {registry.at(index).qualified: decode_cell(registry.at(index).type, cell) for index, cell in cells}
         return {"cells": cells, "values": values}
+
+    async def timing(self) -> Timing:
+        """Return what the engine has measured."""
+        outcome = await self._ready("timing").request(Verb.LOOK, "python", timing=True)
+        return Timing.from_engine(outcome["timing"], float(self.config.execution.rate))
 
     async def request(self, verb: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for its reply; cancelled during a step or run, pause at a frame boundary first."""

@@ -22,6 +22,7 @@ from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
 from hermes.run import Observer
 from hermes.status import Status
+from hermes.timing import Timing
 
 T = TypeVar("T")
 
@@ -136,6 +137,10 @@ class Session:
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
         self.aio.observe(observer)
+
+    def timing(self) -> Timing:
+        """Return how long modules and frames have taken since the last reset, and the rate they could hold."""
+        return self._call(self.aio.timing())
 
     # -- the verbs
 

@@ -1,4 +1,4 @@
-"""Hosts one Python module in its own process: ``python -m hermes.worker NAME``, started by the engine only.
+"""Hosts Python modules in a process: ``python -m hermes.worker NAME...``, started by the engine only.
 
 It ends with the engine, whatever happens to either: the kernel is asked to kill it when its parent dies, and the
 parent is compared afterwards in case it had died before. Its import time is part of every session's start.
@@ -19,30 +19,42 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes.backplane.channel import PROTOCOL, Channel, Record
 from hermes.backplane.handshake import layout_numbers, signal_fields
 from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
-from hermes.backplane.sync import ModuleGate, Opcode
+from hermes.backplane.sync import AT, DT, DUE, STEP_NS, Opcode, WorkerGate, bits_float
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
 from hermes.wording import nearest
 
 _PR_SET_PDEATHSIG = 1
 
 
+class Hosted(NamedTuple):
+    """A module in this process: its declarations, its memory and the length of its step in seconds."""
+
+    name: str
+    module: Module
+    declared: dict[str, Declaration]
+    mapping: ModuleMapping
+    dt: float
+
+
 def main() -> None:
-    """Run the module until the engine says stop or is gone."""
+    """Run the modules until the engine says stop or is gone."""
     _die_with_engine()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=int(os.environ.pop("HERMES_FD"))))
+    host = Host(channel)
     try:
-        _host(channel)
+        host.run(sys.argv[1:])
     except Exception as error:  # noqa: BLE001 - told to the engine, which tells everybody
-        channel.send("error", _last_line(error), _trimmed_traceback(error))
+        channel.send("error", _last_line(error), _trimmed_traceback(error), host.at)
         sys.exit(1)
 
 
@@ -52,28 +64,117 @@ def _die_with_engine() -> None:
         sys.exit(1)
 
 
-def _host(channel: Channel) -> None:
-    with os.fdopen(_received(channel, "module").fds[0], "rb") as source:
-        source.seek(0)
-        spec = json.load(source)
-    module = build(load_class(spec), spec.get("params", {}))
-    declared = merge(declare_all(module), spec.get("signals", []))
-    channel.send("hello", PROTOCOL, "python")
-    for name, declaration in declared.items():
-        for one in declaration.signals("", name):
-            channel.send("signal", *signal_fields(one))
-    channel.send("declared")
-    layout = _received(channel, "layout")
-    memory_fd, go_event, done_event = layout.fds
-    mapping = ModuleMapping(memory_fd, **layout_numbers(layout.fields))
-    os.close(memory_fd)
-    bind(module, declared, mapping.memory.outputs, mapping.memory.inputs)
-    gate = ModuleGate(mapping.memory.go, mapping.memory.done, go_event, done_event)
-    channel.send("ready")
-    gc.collect()
-    gc.freeze()
-    _serve(module, gate, mapping, declared)
-    channel.send("bye")
+class Host:
+    """Builds the modules, joins them to their memory and serves them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._hosted: list[Hosted] = []
+        self._gate: WorkerGate | None = None
+        self._name = ""
+
+    @property
+    def at(self) -> str:
+        """The module at work."""
+        at = self._hosted[0].mapping.memory.done[AT] if self._gate else 0
+        return self._hosted[at - 1].name if at else self._name
+
+    def run(self, names: Sequence[str]) -> None:
+        """Host the modules of these names until the engine says stop."""
+        built = [(name, *self._build(name)) for name in names]
+        for one in built:
+            self._join(*one)
+        self._name = names[0]
+        self._channel.send("ready")
+        gc.collect()
+        gc.freeze()
+        self._serve()
+        self._channel.send("bye")
+
+    def _build(self, name: str) -> tuple[Module, dict[str, Declaration]]:
+        """Make a module as its record says, and declare its signals."""
+        self._name = name
+        with os.fdopen(_received(self._channel, "module").fds[0], "rb") as source:
+            source.seek(0)
+            spec = json.load(source)
+        module = build(load_class(spec), spec.get("params", {}))
+        declared = merge(declare_all(module), spec.get("signals", []))
+        self._channel.send("hello", PROTOCOL, "python")
+        for key, declaration in declared.items():
+            for one in declaration.signals("", key):
+                self._channel.send("signal", *signal_fields(one))
+        self._channel.send("declared")
+        return module, declared
+
+    def _join(self, name: str, module: Module, declared: dict[str, Declaration]) -> None:
+        """Let a module's signals live in shared memory; the first module's lines are the whole worker's."""
+        self._name = name
+        layout = _received(self._channel, "layout")
+        memory_fd, *events = layout.fds
+        mapping = ModuleMapping(memory_fd, **layout_numbers(layout.fields))
+        os.close(memory_fd)
+        bind(module, declared, mapping.memory.outputs, mapping.memory.inputs)
+        self._hosted.append(Hosted(name, module, declared, mapping, bits_float(mapping.memory.go[DT])))
+        if self._gate is None:
+            self._gate = WorkerGate(mapping.memory.go, mapping.memory.done, *events)
+        else:
+            for event in events:
+                os.close(event)
+
+    def _serve(self) -> None:
+        assert self._gate is not None
+        wait, finish = self._gate.wait, self._gate.finish
+        step = _step_one(self._hosted[0]) if len(self._hosted) == 1 else _step_several(self._hosted)
+        while (opcode := wait()) != Opcode.STOP:
+            if opcode == Opcode.STEP:
+                step()
+            elif Opcode(opcode) is Opcode.RESET:
+                self._reset()
+            finish()
+        for one in self._hosted:
+            one.module.close()
+        finish()
+
+    def _reset(self) -> None:
+        at = self._hosted[0].mapping.memory.done
+        for number, one in enumerate(self._hosted, 1):
+            at[AT] = number
+            write_initials(one.declared, one.mapping.memory.outputs, None)
+            one.module.reset()
+        at[AT] = 0
+
+
+def _step_one(hosted: Hosted) -> Callable[[], None]:
+    """Return what steps a worker's only module: part of every frame, so nothing in it is looked up twice."""
+    clock, step, dt = time.perf_counter_ns, hosted.module.step, hosted.dt
+    now, done = hosted.mapping.now, hosted.mapping.memory.done
+
+    def run() -> None:
+        begin = clock()
+        step(now[0], dt)
+        done[STEP_NS] = clock() - begin
+
+    return run
+
+
+def _step_several(hosted: Sequence[Hosted]) -> Callable[[], None]:
+    """Return what steps those of a worker's modules that are due, in order."""
+    clock, now = time.perf_counter_ns, hosted[0].mapping.now
+    go, at = hosted[0].mapping.memory.go, hosted[0].mapping.memory.done
+    rows = [(1 << i, i + 1, one.module.step, one.dt, one.mapping.memory.done) for i, one in enumerate(hosted)]
+
+    def run() -> None:
+        due, start, end = go[DUE], now[0], clock()
+        for bit, number, step, dt, done in rows:
+            if due & bit:
+                at[AT] = number
+                begin = end
+                step(start, dt)
+                end = clock()
+                done[STEP_NS] = end - begin
+        at[AT] = 0
+
+    return run
 
 
 def _received(channel: Channel, verb: str) -> Record:
@@ -83,23 +184,6 @@ def _received(channel: Channel, verb: str) -> Record:
     if record.verb != verb:
         raise RuntimeError(f"the engine sent {record.verb!r} where {verb!r} was expected")
     return record
-
-
-def _serve(module: Module, gate: ModuleGate, mapping: ModuleMapping, declared: dict[str, Declaration]) -> None:
-    clock = time.perf_counter_ns
-    while True:
-        opcode, _, start, dt = gate.wait()
-        begin = clock()
-        if opcode is Opcode.STEP:
-            module.step(start, dt)
-        elif opcode is Opcode.RESET:
-            write_initials(declared, mapping.memory.outputs, None)
-            module.reset()
-        else:
-            module.close()
-            gate.finish(0)
-            return
-        gate.finish(clock() - begin)
 
 
 def load_class(spec: dict[str, Any]) -> type[Module]:

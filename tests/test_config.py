@@ -96,6 +96,7 @@ def test_defaults() -> None:
         "start_timeout": 10.0,
         "step_timeout": 5.0,
         "stop_timeout": 1.0,
+        "schedule": [],
     }
     assert config.execution.end_frame is None
     assert config.backplane.history == 1024

@@ -140,7 +140,7 @@ REFUSED = [
     ("name: a/b\n" + MODULES, [f"f:1:7: name is 'a/b'; it takes {NAME}"]),
     (MODULES + "execution:\n  rate: 5\n", [
         ("f:3:3: execution.rate is not a known key; did you mean rate_hz? The keys of execution are mode, rate_hz, "
-        "end_time, seed, start_timeout, step_timeout, stop_timeout")]),
+        "end_time, seed, start_timeout, step_timeout, stop_timeout, schedule")]),
     (MODULES + "zzz: 1\n", [("f:2:1: zzz is not a known key; the keys are name, modules, wiring, execution, "
                             "backplane, server")]),
     (MODULES + "backplane: []\n", ["f:2:12: backplane is a list; it takes a mapping"]),

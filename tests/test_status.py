@@ -38,9 +38,9 @@ def test_the_real_time_factor_is_simulated_over_real_time_of_about_the_last_seco
 ) -> None:
     memory = SharedMemoryManager.create(SignalRegistry([Signal("m", "x")]), rate=(100, 1), history=1024)
     for frame in range(300):
-        memory.stage()
+        memory.writer.stage()
         slow = max(0, 150 - frame) * 1_000_000_000  # long ago it was much slower, which no longer counts
-        memory.publish(0, frame, frame / 100, wall_ns=frame * frame_ns - slow)
+        memory.writer.publish(0, frame, frame / 100, wall_ns=frame * frame_ns - slow)
     assert real_time_factor(memory, memory.snapshot()) == pytest.approx(factor)
     memory.close()
 
@@ -49,7 +49,7 @@ def test_it_is_zero_where_nothing_can_be_said() -> None:
     memory = SharedMemoryManager.create(SignalRegistry([Signal("m", "x")]), rate=(100, 1))
     memory.commit(0, 0, 0.0)
     assert real_time_factor(memory, memory.snapshot()) == 0.0
-    memory.stage()
-    memory.publish(1, 0, 0.0, wall_ns=10)
+    memory.writer.stage()
+    memory.writer.publish(1, 0, 0.0, wall_ns=10)
     assert real_time_factor(memory, memory.snapshot()) == 0.0
     memory.close()

@@ -16,9 +16,9 @@ from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalT
 from hermes.errors import HermesError
 
 MAGIC = b"HERM"
-VERSION = 1
+VERSION = 2
 LINE = 64
-"""Bytes of a cache line: one for the words the engine writes to a module, one for those it writes back."""
+"""Bytes of a cache line: one for the words the engine writes to a worker, one for those it writes back."""
 
 CELL = 8
 SLOT_HEADER = 64
@@ -30,6 +30,9 @@ COMMITTED = 128
 
 OVERRUNS, LATE_WAKEUPS, KICKS = 192, 200, 208
 """Offsets of the engine's counters (u64)."""
+
+NOW_FRAME, NOW_TIME = 256, 264
+"""Offsets of the frame being computed (u64) and of the simulation time at which it starts (f64, s)."""
 
 _HEADER = struct.Struct("<4sIQ16sIIQQQQIIQQ")
 _MODULE = struct.Struct("<QQQQIIIII12x")

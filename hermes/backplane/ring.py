@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hermes.backplane.layout import CELL, COMMITTED, SLOT_HEADER, Layout
-from hermes.backplane.sync import fence
+from hermes.backplane.sync import ORDERED_STORES, fence
 
 _SLOT = struct.Struct("<QQQd16sq")
+
+PREFIX = 16
+"""Bytes in front of the staged cells, for the fingerprint before them."""
 
 
 class Snapshot(NamedTuple):
@@ -36,43 +39,51 @@ class Snapshot(NamedTuple):
 
 
 class RingWriter:
-    """The engine's side; `blocks` are the live cells in index order, as pieces of memory."""
+    """The engine's side; `blocks` are the live cells in index order, as pieces of memory.
+
+    What is staged lies in private memory, so that every copy in the frame path goes between views made beforehand, and
+    what is hashed is what is published.
+    """
 
     def __init__(self, memory: memoryview, layout: Layout, blocks: Sequence[memoryview]) -> None:
         self._memory = memory
         self._committed: memoryview = memory[COMMITTED : COMMITTED + 8].cast("Q")
         self._layout = layout
         self._sequence = 0
+        self.staged = memoryview(bytearray(PREFIX + CELL * layout.signals))
+        self._cells = self.staged[PREFIX:]
         place = 0
         self._pieces = []
         for block in blocks:
             if len(block):
-                self._pieces.append((place, place + len(block), block))
+                self._pieces.append((self._cells[place : place + len(block)], block))
             place += len(block)
-        self._slots = [self._cells_of(number) for number in range(layout.slots)]
+        self._slots = [self._slot(number) for number in range(layout.slots)]
 
-    def _cells_of(self, number: int) -> memoryview:
-        start = self._layout.ring + number * self._layout.stride + SLOT_HEADER
-        return self._memory[start : start + CELL * self._layout.signals]
+    def _slot(self, number: int) -> tuple[int, memoryview]:
+        start = self._layout.ring + number * self._layout.stride
+        return start, self._memory[start + SLOT_HEADER :][: CELL * self._layout.signals]
 
     def stage(self) -> memoryview:
-        """Copy the live cells into the next slot and return the slot's cells; readers do not see them yet."""
-        cells = self._slots[(self._sequence + 1) % self._layout.slots]
-        for start, stop, block in self._pieces:
-            cells[start:stop] = block
-        return cells
+        """Copy the live cells and return them behind `PREFIX` free bytes; readers do not see them yet."""
+        for target, block in self._pieces:
+            target[:] = block
+        return self.staged
 
-    def publish(self, epoch: int, frame: int, time: float, fingerprint: bytes, wall_ns: int) -> None:
+    def publish(self, epoch: int, frame: int, time: float, fingerprint: bytes = bytes(16), wall_ns: int = 0) -> None:
         """Commit what `stage` copied under this frame number."""
         sequence = self._sequence + 1
-        at = self._layout.ring + sequence % self._layout.slots * self._layout.stride
+        at, cells = self._slots[sequence % self._layout.slots]
+        cells[:] = self._cells
         _SLOT.pack_into(self._memory, at, sequence, epoch, frame, time, fingerprint, wall_ns)
-        fence()
+        if not ORDERED_STORES:
+            fence()
         self._committed[0] = self._sequence = sequence
 
     def release(self) -> None:
         """Give up every view of the memory."""
-        for view in (*self._slots, self._committed, *(block for _, _, block in self._pieces)):
+        views = (*(cells for _, cells in self._slots), *(block for _, block in self._pieces))
+        for view in (*views, self._committed):
             view.release()
 
 

@@ -18,6 +18,7 @@ from hermes.backplane.layout import (
     KICKS,
     LATE_WAKEUPS,
     LINE,
+    NOW_TIME,
     OVERRUNS,
     ModuleBlocks,
     plan_layout,
@@ -151,18 +152,22 @@ class SharedMemoryManager:
             raise HermesError(message="this mapping is read-only; issue a set command instead")
         self._words[self.layout.live(index) // CELL] = cell
 
-    def stage(self) -> memoryview:
-        """Copy the live cells into the ring's next slot and return its cells (see `RingWriter.stage`)."""
-        return self._writing().stage()
-
-    def publish(self, epoch: int, frame: int, time: float, fingerprint: bytes = bytes(16), wall_ns: int = 0) -> None:
-        """Commit what `stage` copied."""
-        self._writing().publish(epoch, frame, time, fingerprint, wall_ns)
+    @property
+    def writer(self) -> RingWriter:
+        """What commits frames; raises HermesError on a read-only mapping."""
+        if self._writer is None:
+            raise HermesError(message="this mapping is read-only; only the engine commits frames")
+        return self._writer
 
     def commit(self, epoch: int, frame: int, time: float) -> None:
         """Stage and publish in one call, for tests and tools that need no fingerprint."""
-        self.stage()
-        self.publish(epoch, frame, time)
+        self.writer.stage()
+        self.writer.publish(epoch, frame, time)
+
+    def words(self, letter: str) -> memoryview:
+        """Return the whole object as items of a memoryview format: shared words must be stored as what they are."""
+        view: memoryview = self._view.cast(letter)  # type: ignore[call-overload]
+        return view
 
     def live_cells(self, index: int, letter: str) -> memoryview:
         """Return the live cell at `index` as a view of items of a memoryview format; its first item is the value."""
@@ -181,9 +186,9 @@ class SharedMemoryManager:
         offsets = {"overruns": OVERRUNS, "late_wakeups": LATE_WAKEUPS, "kicks": KICKS}
         return {name: int(words[offset // CELL]) for name, offset in offsets.items()}
 
-    def count(self, offset: int) -> None:
-        """Add one to a counter; the engine's alone."""
-        self._words[offset // CELL] += 1
+    def count(self, offset: int, times: int = 1) -> None:
+        """Add to a counter; the engine's alone."""
+        self._words[offset // CELL] += times
 
     def close(self) -> None:
         """Unmap and close the descriptor; the object itself lives while any process maps it. Idempotent."""
@@ -197,11 +202,6 @@ class SharedMemoryManager:
         self._mmap.close()
         os.close(self.fd)
         self.fd = -1
-
-    def _writing(self) -> RingWriter:
-        if self._writer is None:
-            raise HermesError(message="this mapping is read-only; only the engine commits frames")
-        return self._writer
 
     def _live_blocks(self) -> list[memoryview]:
         blocks = []
@@ -221,6 +221,7 @@ class ModuleMapping:
         self._all = mmap.mmap(fd, size, prot=mmap.PROT_READ)
         self._own = mmap.mmap(fd, done_size, offset=done)
         self.memory = _split(memoryview(self._all)[go:], memoryview(self._own), outputs, inputs)
+        self.now = memoryview(self._all)[NOW_TIME : NOW_TIME + 8].cast("d")
 
 
 def _split(go: memoryview, done: memoryview, outputs: int, inputs: int) -> ModuleMemory:

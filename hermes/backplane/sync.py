@@ -1,10 +1,10 @@
-"""Go and done: how the engine releases a module and learns that it is finished, one pair per module.
+"""Go and done: how the engine releases a worker and learns that it is finished, one pair per worker process.
 
 Each side has a cache line of 64-bit words that only it writes (see `docs/backplane.md`) and an eventfd that only the
 other side writes. The waiting side sets its sleep flag, fences, re-reads the other's word and only then blocks; the
 waking side stores its word, fences, and writes the eventfd only where the flag is set. Without the fence on both
-sides a store may be overtaken by the load behind it, and a wake-up is lost. One counting semaphore for all modules is
-not an alternative: a fast module takes a slow one's token.
+sides a store may be overtaken by the load behind it, and a wake-up is lost. One counting semaphore for all workers is
+not an alternative: a fast worker takes a slow one's token.
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
-GO, OPCODE, FRAME, TIME, DT, SPIN_NS, ENGINE_SLEEPS = range(7)
-"""Words of the line that the engine writes; TIME and DT are f64, SPIN_NS how long the module may spin for a go."""
+GO, OPCODE, DUE, DT, SPIN_NS, ENGINE_SLEEPS = range(6)
+"""Words of the line that the engine writes; DUE is a bit per module of the worker, DT an f64 (s), SPIN_NS how long the
+worker may spin for a go."""
 
-DONE, MODULE_SLEEPS, STEP_NS = range(3)
-"""Words of the line that the module writes; STEP_NS is how long its last step took."""
+DONE, WORKER_SLEEPS, STEP_NS, AT = range(4)
+"""Words of the line that the worker writes; STEP_NS is how long the module's last step took, AT which of its modules
+a worker is at (counted from 1; 0 at none)."""
 
-_STORES_PASS_LOADS_ONLY = platform.machine() in ("x86_64", "AMD64", "i686")
-"""Elsewhere memory order is weaker than two fences in Python can promise, so the eventfd is always written."""
+ORDERED_STORES = platform.machine() in ("x86_64", "AMD64", "i686")
+"""Stores become visible in program order, and only a load may overtake them. Elsewhere memory order is weaker than
+fences in Python can promise, so there is a fence more and the eventfd is always written."""
 
 _BACKSTOP_MS = 1000
-"""A module re-reads its go word at least this often; the engine itself kicks after 5 ms, so nobody waits for this."""
+"""A worker re-reads its go word at least this often; the engine itself kicks after 5 ms, so nobody waits for this."""
+
+_YIELDS = range(32)
+"""Yields between two looks at the clock, while spinning."""
 
 _lock = threading.Lock()
 
@@ -42,10 +48,10 @@ class Opcode(IntEnum):
     STOP = 3
 
 
-def fence() -> None:
+def fence(acquire: Callable[[], bool] = _lock.acquire, release: Callable[[], None] = _lock.release) -> None:
     """Order this thread's earlier stores before its later loads: taking a free lock is a full barrier."""
-    _lock.acquire()
-    _lock.release()
+    acquire()
+    release()
 
 
 def float_bits(value: float) -> int:
@@ -86,107 +92,114 @@ def readable(fds: Iterable[int], timeout: float | None = None) -> set[int]:
 
 
 class EngineGate:
-    """The engine's side of one module's pair. `go` and `done` are the lines as words; used by one thread only."""
+    """The engine's side of one worker's pair, used by one thread only.
+
+    `go` and `done` are the lines as words. Whoever releases stores the new stamp into ``go[GO]``, fences, and wakes
+    the worker where ``done[WORKER_SLEEPS]`` says so; it is finished when ``done[DONE]`` is that stamp. The scheduler
+    does this for all workers at once, with a single fence.
+    """
 
     def __init__(self, go: memoryview, done: memoryview, go_event: int, done_event: int) -> None:
-        self._go = go
-        self._done = done
+        self.go = go
+        self.done = done
         self.go_event = go_event
         self.done_event = done_event
-        self.sequence = int(go[GO])
 
-    def release(self, opcode: Opcode, frame: int, time_bits: int, dt_bits: int, spin_ns: int) -> None:
-        """Let the module do one thing; `time_bits` and `dt_bits` are floats as words."""
-        go = self._go
-        go[OPCODE] = opcode
-        go[FRAME] = frame
-        go[TIME] = time_bits
-        go[DT] = dt_bits
-        go[SPIN_NS] = spin_ns
-        self.sequence += 1
+    def release(self, opcode: Opcode) -> None:
+        """Let the worker do one thing."""
+        self.go[OPCODE] = opcode
+        if not ORDERED_STORES:
+            fence()
+        self.go[GO] += 1
         fence()
-        go[GO] = self.sequence
-        fence()
-        if self._done[MODULE_SLEEPS] or not _STORES_PASS_LOADS_ONLY:
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the worker where it sleeps; after a fence."""
+        if self.done[WORKER_SLEEPS] or not ORDERED_STORES:
             signal_event(self.go_event)
 
     @property
     def finished(self) -> bool:
-        """Whether the module has done what it was released for."""
-        return bool(self._done[DONE] == self.sequence)
-
-    @property
-    def step_ns(self) -> int:
-        """How long the module says its last step took, in nanoseconds."""
-        return int(self._done[STEP_NS])
+        """Whether the worker has done what it was released for."""
+        return bool(self.done[DONE] == self.go[GO])
 
     def sleep(self, asleep: bool) -> None:
         """Say whether the engine needs to be woken; a caller that goes to sleep fences and re-reads `finished`."""
-        self._go[ENGINE_SLEEPS] = asleep
+        self.go[ENGINE_SLEEPS] = asleep
+
+    def overslept(self) -> bool:
+        """Whether the worker sleeps although it was released and no wake-up is on its way to it."""
+        silent = bool(self.done[WORKER_SLEEPS]) and not self.finished and not readable([self.go_event], 0)
+        return silent and bool(self.done[WORKER_SLEEPS])  # else it was just waking up
 
     def kick(self) -> None:
-        """Wake the module once more, whatever its flag says: the net under a lost wake-up."""
+        """Wake the worker once more, whatever its flag says: the net under a lost wake-up."""
         signal_event(self.go_event)
 
     def renew(self) -> None:
-        """Forget stale wake-ups, before a new process takes the module's place; it takes up the current sequence."""
+        """Forget stale wake-ups, before a new process takes the worker's place; it takes up the current stamp."""
         clear_event(self.go_event)
         clear_event(self.done_event)
 
     def detach(self) -> None:
         """Give up the views of the memory and close both events."""
-        self._go.release()
-        self._done.release()
+        self.go.release()
+        self.done.release()
         os.close(self.go_event)
         os.close(self.done_event)
 
 
-class ModuleGate:
-    """The module's side of its pair."""
+class WorkerGate:
+    """The worker's side of its pair."""
 
     def __init__(self, go: memoryview, done: memoryview, go_event: int, done_event: int) -> None:
         self._go = go
         self._done = done
         self._go_event = go_event
         self._done_event = done_event
-        self._sequence = int(go[GO])
-        done[DONE] = self._sequence
+        self._stamp = int(go[GO])
+        done[DONE] = self._stamp
         self._poll = select.poll()
         self._poll.register(go_event, select.POLLIN)
 
-    def wait(self) -> tuple[Opcode, int, float, float]:
-        """Block until released and return what to do, the frame to compute, its start time and its dt in seconds."""
-        go = self._go
-        if go[GO] == self._sequence and not self._spin():
-            self._sleep()
-        self._sequence += 1
-        return Opcode(go[OPCODE]), int(go[FRAME]), bits_float(go[TIME]), bits_float(go[DT])
+    def wait(self) -> int:
+        """Block until released and return what to do, an `Opcode`."""
+        go, before = self._go, self._stamp
+        stamp = go[GO]
+        self._stamp = stamp if stamp != before else self._await(before)
+        return go[OPCODE]
 
-    def _spin(self) -> bool:
-        go, sequence, spin_ns = self._go, self._sequence, self._go[SPIN_NS]
-        if not spin_ns:
-            return False
-        limit = time.perf_counter_ns() + spin_ns
-        while time.perf_counter_ns() < limit:
-            if go[GO] != sequence:
-                return True
-            os.sched_yield()
-        return False
+    def _await(self, before: int) -> int:
+        go, spin_ns = self._go, self._go[SPIN_NS]
+        if spin_ns:
+            pause, clock = os.sched_yield, time.perf_counter_ns
+            limit = clock() + spin_ns
+            while True:
+                for _ in _YIELDS:
+                    pause()
+                    if (stamp := go[GO]) != before:
+                        return int(stamp)
+                if clock() > limit:
+                    break
+        return self._sleep(before)
 
-    def _sleep(self) -> None:
-        done = self._done
-        done[MODULE_SLEEPS] = 1
-        fence()
-        while self._go[GO] == self._sequence:
-            if self._poll.poll(_BACKSTOP_MS):
+    def _sleep(self, before: int) -> int:
+        go, done = self._go, self._done
+        while go[GO] == before:
+            done[WORKER_SLEEPS] = 1
+            fence()
+            woken = go[GO] == before and self._poll.poll(_BACKSTOP_MS)
+            done[WORKER_SLEEPS] = 0
+            if woken:
                 clear_event(self._go_event)
-        done[MODULE_SLEEPS] = 0
+        return int(go[GO])
 
-    def finish(self, step_ns: int) -> None:
-        """Say that the work is done and took `step_ns` nanoseconds."""
-        self._done[STEP_NS] = step_ns
+    def finish(self) -> None:
+        """Say that the work is done."""
+        if not ORDERED_STORES:
+            fence()
+        self._done[DONE] = self._stamp
         fence()
-        self._done[DONE] = self._sequence
-        fence()
-        if self._go[ENGINE_SLEEPS] or not _STORES_PASS_LOADS_ONLY:
+        if self._go[ENGINE_SLEEPS] or not ORDERED_STORES:
             signal_event(self._done_event)

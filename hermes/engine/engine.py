@@ -33,6 +33,19 @@ _OVERRUN_EVENT_NS = 1_000_000_000
 """At most one overrun event in this time; all of them are counted."""
 
 
+_POLLED_NS = 2_000_000
+"""Time before a deadline up to which the engine listens while it waits; poll counts in milliseconds."""
+
+_SPUN_NS = 50_000
+"""Time before a deadline from which on it spins: what a sleep is late by, as a rule."""
+
+_BURST_NS = 200_000
+"""Time between two looks for commands, where nothing is paced."""
+
+_MOST_FRAMES = 1 << 20
+"""Frames between two looks for commands, at most."""
+
+
 class Closing(Exception):
     """The owner asked the engine to end."""
 
@@ -95,6 +108,7 @@ class Engine:
             self._link.send({"type": "start_failed", **to_wire(error)})
             raise Closing from None
         self._pacer = Pacer(self._frames.clock)
+        self._period_ns = self._frames.clock.time_ns(1)
         gc.collect()
         gc.freeze()
         self._state = following(self._state, Verb.STARTED)
@@ -154,7 +168,8 @@ class Engine:
                 self._begin(command, verb, before)
                 return
             case Verb.LOOK:
-                self._reply(command["id"], sequence=self._manager.shm.committed)
+                timing = {"timing": self._frames.meter.report()} if command.get("timing") else {}
+                self._reply(command["id"], sequence=self._manager.shm.committed, **timing)
                 return
             case _:
                 self._switch(command, verb, after)
@@ -197,21 +212,34 @@ class Engine:
     # -- frames
 
     def _advance(self) -> None:
-        """Compute one frame, wait for its deadline where it is paced, and see what ends with it."""
+        """Compute one frame and wait for its deadline, or several where nothing is paced; see what ends with it."""
         stepping = self._job is not None and self._job.verb is Verb.STEP
         paced = self._plan.mode == "realtime" and not stepping
         try:
-            work_ns = self._frames.step(paced=paced)
+            if paced:
+                work_ns = self._frames.step(paced=True)
+                completed = 1
+            else:
+                completed = self._frames.advance(self._frames_ahead(), _BURST_NS)
         except HermesError as error:
             self._fail(error, [])
             return
         if self._job is not None:
-            self._job = self._job.advanced()
+            self._job = self._job.advanced(completed)
         self._moved = False
         if paced:
             self._pace(work_ns)
         if self._state is State.RUNNING:
             self._conclude()
+
+    def _frames_ahead(self) -> int:
+        """Return how many frames may follow before something ends or acts."""
+        ahead = [_MOST_FRAMES]
+        if self._plan.end_frame is not None:
+            ahead.append(self._plan.end_frame - self._frames.frame)
+        if self._job is not None:
+            ahead.append(self._job.remaining)
+        return min(ahead)
 
     def _conclude(self) -> None:
         """End the run at its last frame, or the step or run in progress at its own."""
@@ -235,24 +263,32 @@ class Engine:
     def _pace(self, work_ns: int) -> None:
         now = time.monotonic_ns()
         deadline = self._pacer.next_deadline(now)
-        period = self._frames.clock.time_ns(1)
+        period = self._period_ns
         if work_ns > period:
             self._manager.shm.count(OVERRUNS)
             self._tell_overrun(now, work_ns)
+        if deadline > now:
+            self._sleep_until(deadline)
+            late = time.monotonic_ns() - deadline
+            if not self._moved:
+                self._frames.meter.late(late)
+                if late > period:
+                    self._manager.shm.count(LATE_WAKEUPS)
+
+    def _sleep_until(self, deadline: int) -> None:
+        """Serve commands until shortly before the deadline, then sleep, then spin; return early after a command."""
         while not self._moved and (left := deadline - time.monotonic_ns()) > 0:
-            if left >= 1_000_000:
-                self._wait_for_news(left // 1_000_000)
+            if left >= _POLLED_NS:
+                self._wait_for_news((left - _POLLED_NS) // 1_000_000 + 1)
                 self._serve()
-            else:
-                time.sleep(left / 1e9)
-        if deadline > now and time.monotonic_ns() - deadline > period:
-            self._manager.shm.count(LATE_WAKEUPS)
+            elif left > _SPUN_NS:
+                time.sleep((left - _SPUN_NS) / 1e9)
 
     def _tell_overrun(self, now: int, work_ns: int) -> None:
+        module, step_ns = self._frames.meter.overran()
         if now - self._overrun_event_ns < _OVERRUN_EVENT_NS:
             return
         self._overrun_event_ns = now
-        module, step_ns = self._frames.slowest()
         count = self._manager.shm.counters["overruns"]
         self._event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
 

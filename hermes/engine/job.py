@@ -15,9 +15,9 @@ class Job(NamedTuple):
     remaining: int
     completed: int = 0
 
-    def advanced(self) -> Job:
-        """Return the job one frame on."""
-        return self._replace(remaining=self.remaining - 1, completed=self.completed + 1)
+    def advanced(self, frames: int) -> Job:
+        """Return the job some frames on."""
+        return self._replace(remaining=self.remaining - frames, completed=self.completed + frames)
 
     def comes_before(self, verb: Verb) -> bool:
         """Return whether a command that arrives meanwhile waits for the end; a pause or a set never does."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import xxhash
 
+from hermes.backplane.ring import PREFIX
 from hermes.backplane.signals import SignalRegistry, encode_cell
 
 
@@ -32,14 +33,16 @@ class Fingerprint:
         """Take in a command that set the signal at `index`; it counts from the next frame on."""
         self._sets += index.to_bytes(4, "little") + cell.to_bytes(8, "little")
 
-    def take(self, cells: memoryview) -> bytes:
-        """Take in a frame's cells and return the new value (16 bytes)."""
-        state = xxhash.xxh3_128(self.digest)
+    def take(self, staged: memoryview) -> bytes:
+        """Take in a frame's cells, behind 16 bytes of room for the value before it; return the new value (16 bytes)."""
         if self._sets:
-            state.update(bytes(self._sets))
+            state = xxhash.xxh3_128(self.digest + self._sets)
             self._sets.clear()
-        state.update(cells)
-        self.digest = state.digest()
+            state.update(staged[PREFIX:])
+            self.digest = state.digest()
+        else:
+            staged[:PREFIX] = self.digest
+            self.digest = xxhash.xxh3_128_digest(staged)
         return self.digest
 
 

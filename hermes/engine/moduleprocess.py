@@ -1,4 +1,4 @@
-"""One module's process: how it is started, what it has sent, and how it ended.
+"""One worker process and the modules in it: how it is started, what it has sent, and how it ended.
 
 An exit is learnt from a pidfd, never from an end of file, which a grandchild can hold back.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from hermes.backplane.channel import Channel, Record
@@ -22,38 +23,39 @@ THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS
 """Thread counts change results between processes, so modules get one thread unless their `env` says otherwise."""
 
 
-class ModuleProcess:
-    """One running module process and its control channel."""
+class WorkerProcess:
+    """One running process, which hosts one module or several, and its control channel."""
 
-    def __init__(self, plan: ModulePlan, seed: int) -> None:
+    def __init__(self, name: str, modules: Sequence[ModulePlan], seed: int) -> None:
         """Spawn it; its output is in `stdout` and `stderr` until somebody takes them."""
-        self.name = plan.name
-        self.signals: tuple[Signal, ...] = ()
-        self.declared = False
+        self.name = name
+        self.modules = tuple(module.name for module in modules)
+        self.signals: dict[str, tuple[Signal, ...]] = {}
         self.ready = False
         self._records: list[Record] = []
         self.channel, theirs = Channel.pair()
         own = {"HERMES_FD": str(theirs.fileno()), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
         with theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "hermes.worker", plan.name],
+                [sys.executable, "-m", "hermes.worker", *self.modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
-                env={**os.environ, "PYTHONHASHSEED": str(seed), **THREADS, **plan.env, **own},
+                env={**os.environ, "PYTHONHASHSEED": str(seed), **THREADS, **modules[0].env, **own},
             )
         self.pid = self._popen.pid
         self.pidfd = os.pidfd_open(self.pid)
-        self._send_spec(plan)
+        for module in modules:
+            self._send_spec(module)
 
-    def _send_spec(self, plan: ModulePlan) -> None:
+    def _send_spec(self, module: ModulePlan) -> None:
         spec = os.memfd_create("hermes-module", os.MFD_CLOEXEC)
         try:
-            os.write(spec, json.dumps(plan.spec).encode())
+            os.write(spec, json.dumps(module.spec).encode())
             with suppress(OSError):  # it died already: its exit says more
-                self.channel.send("module", self.name, fds=[spec])
+                self.channel.send("module", module.name, fds=[spec])
         finally:
             os.close(spec)
 
@@ -72,25 +74,41 @@ class ModuleProcess:
     def _exit(self) -> os.waitid_result | None:
         return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
+    @property
+    def declared(self) -> bool:
+        """Whether every module of the process has sent its signals."""
+        return len(self.signals) == len(self.modules)
+
     def read_records(self) -> None:
-        """Take what the module has sent: its signals, that it is ready, or its error."""
+        """Take what the process has sent: each module's signals in turn, that all are ready, or an error."""
         while (record := self.channel.receive(wait=False)) is not None:
             for fd in record.fds:
                 os.close(fd)
             self._records.append(record)
-            if record.verb == "declared":
-                self.signals = tuple(signals_in(self.name, self._records))
-                self.declared = True
+            if record.verb == "declared" and not self.declared:
+                name = self.modules[len(self.signals)]
+                self.signals[name] = tuple(signals_in(name, self._records))
+                self._records.clear()
             self.ready = self.ready or record.verb == "ready"
 
-    def failure(self, frame: int, phase: str, last_lines: list[str]) -> ModuleError:
-        """Say why the process, which has ended, did so: the error it sent, or its exit code or signal."""
+    def failure(self, frame: int, phase: str, at: int, last_lines: list[str]) -> ModuleError:
+        """Say why the process, which has ended, did so: the error it sent, or its exit code or signal.
+
+        `at` is the module it was at, counted from 1; 0 where that is not known.
+        """
         self.read_records()
         for record in self._records:
             if record.verb == "error":
-                message, traceback = (*record.fields, "", "")[:2]
-                return ModuleFailed(self.name, frame, phase, message, traceback)
-        return ModuleDied(self.name, frame, phase, _reason(self._exit()), last_lines)
+                message, traceback, name = (*record.fields, "", "", "")[:3]
+                named = name if name in self.modules else self.module_at(at)
+                return ModuleFailed(named, frame, phase, message, traceback)
+        return ModuleDied(self.module_at(at), frame, phase, _reason(self._exit()), last_lines)
+
+    def module_at(self, at: int) -> str:
+        """Return the module that the process was at; while it starts, the first that has not declared its signals."""
+        if 1 <= at <= len(self.modules):
+            return self.modules[at - 1]
+        return self.modules[len(self.signals) % len(self.modules)]
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the module's process group, grandchildren included."""

@@ -6,11 +6,16 @@ from typing import Any, NamedTuple
 
 
 class ModulePlan(NamedTuple):
-    """One module: its name, what its worker is to load (see `hermes.worker`) and its environment."""
+    """One module: its name, what its worker is to load (see `hermes.worker`) and its environment.
+
+    `worker` is the process that hosts it, "" for one of its own; it is due in every `every`-th frame.
+    """
 
     name: str
     spec: dict[str, Any]
     env: dict[str, str]
+    worker: str = ""
+    every: int = 1
 
 
 class WirePlan(NamedTuple):
@@ -23,7 +28,11 @@ class WirePlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A whole run. `rate` is frames per second as numerator and denominator, timeouts are in seconds."""
+    """A whole run. `rate` is frames per second as numerator and denominator, timeouts are in seconds.
+
+    `schedule` names the modules of each phase; without any, all are in one. `perturbation` is the seed by which the
+    engine starts and releases workers in another order and with random delays between them, which must change nothing.
+    """
 
     name: str
     modules: tuple[ModulePlan, ...]
@@ -36,6 +45,17 @@ class Plan(NamedTuple):
     step_timeout: float = 5.0
     stop_timeout: float = 1.0
     history: int = 1024
+    schedule: tuple[tuple[str, ...], ...] = ()
+    perturbation: int | None = None
+
+    @property
+    def workers(self) -> dict[str, tuple[ModulePlan, ...]]:
+        """The processes by name, each with its modules in the order of definition, in which it steps them."""
+        found: dict[str, tuple[ModulePlan, ...]] = {}
+        for module in self.modules:
+            name = module.worker or module.name
+            found[name] = (*found.get(name, ()), module)
+        return found
 
     @property
     def single_frame(self) -> bool:
@@ -53,4 +73,5 @@ class Plan(NamedTuple):
         modules = tuple(ModulePlan(**module) for module in values["modules"])
         wires = tuple(WirePlan(*wire) for wire in values["wires"])
         num, den = values["rate"]
-        return cls(**{**values, "modules": modules, "wires": wires, "rate": (num, den)})
+        schedule = tuple(tuple(phase) for phase in values["schedule"])
+        return cls(**{**values, "modules": modules, "wires": wires, "rate": (num, den), "schedule": schedule})

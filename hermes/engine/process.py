@@ -1,11 +1,12 @@
-"""The modules of a run: the `ProcessManager` starts, watches and ends them all.
+"""The modules of a run: the `ProcessManager` starts, watches and ends the worker processes that host them.
 
-Modules are started from the engine's main thread only, because their parent-death signal fires when the thread that
+Workers are started from the engine's main thread only, because their parent-death signal fires when the thread that
 spawned them ends. An exit is learnt from a pidfd, never from an end of file, which a grandchild can hold back.
 """
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -14,11 +15,12 @@ from contextlib import suppress
 from hermes.backplane.handshake import layout_fields
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import SignalRegistry
-from hermes.backplane.sync import EngineGate, Opcode, new_event, readable
-from hermes.engine.moduleprocess import ModuleProcess
+from hermes.backplane.sync import AT, DT, DUE, EngineGate, Opcode, float_bits, new_event, readable
+from hermes.engine.moduleprocess import WorkerProcess
 from hermes.engine.output import OutputDrain
-from hermes.engine.plan import ModulePlan, Plan
+from hermes.engine.plan import Plan
 from hermes.errors import ConfigurationError, ModuleError, ModuleHung, Problem
+from hermes.frametime import FrameClock
 
 
 def _discard_output(_module: str, _stream: str, _lines: list[str]) -> None:
@@ -31,6 +33,9 @@ def _go_on() -> None:
 
 class ProcessManager:
     """The modules of a run: started and declared on entering, ended on leaving.
+
+    `processes` and `gates` are by the names of the workers; a module without one of its own choice has one to itself,
+    by its own name.
 
     `shm` is the backplane, made when every module has declared its signals. `watched` are further descriptors (the
     engine's owner) that end every wait; `interrupted` is asked when one of them is readable and may raise.
@@ -47,7 +52,7 @@ class ProcessManager:
         self._handed_on = handed_on
         self._watched = tuple(watched)
         self._interrupted = interrupted
-        self.processes: dict[str, ModuleProcess] = {}
+        self.processes: dict[str, WorkerProcess] = {}
         self.gates: dict[str, EngineGate] = {}
         self._shm: SharedMemoryManager | None = None
         self._drain: OutputDrain | None = None
@@ -76,22 +81,22 @@ class ProcessManager:
         """
         self._drain = OutputDrain(self._handed_on)
         limit = time.monotonic() + self.plan.start_timeout
-        self._spawn(self.plan.modules)
+        self._spawn(self._start_order())
         self._await("declared", limit)
         self._shm = self._make_backplane()
+        self._make_gates()
         self._send_layouts(list(self.processes), limit)
 
     def revive(self) -> list[str]:
-        """Start a new process for every module that has ended; return their names.
+        """Start a new process for every worker that has ended; return their names.
 
         Raises what `start` raises, and ConfigurationError when a new process declares other signals than before.
         """
-        dead = [plan for plan in self.plan.modules if self._gone(plan.name)]
-        names = [plan.name for plan in dead]
+        names = [name for name in self.plan.workers if self._gone(name)]
         for name in names:
             self._discard(name)
         limit = time.monotonic() + self.plan.start_timeout
-        self._spawn(dead)
+        self._spawn(names)
         self._await("declared", limit)
         for name in names:
             self._compare(name)
@@ -104,7 +109,7 @@ class ProcessManager:
         begin = time.monotonic()
         for name, gate in self.gates.items():
             if name in self.processes and gate.finished:
-                gate.release(Opcode.STOP, 0, 0, 0, 0)
+                gate.release(Opcode.STOP)
         self._await_exits(begin + 0.5 * self.plan.stop_timeout if self.gates else begin)
         for process in self.processes.values():
             process.signal_group(signal.SIGTERM)
@@ -122,16 +127,26 @@ class ProcessManager:
             self._shm = None
 
     def failure(self, name: str, frame: int, phase: str) -> ModuleError:
-        """Say why a module that has ended did so."""
-        return self.processes[name].failure(frame, phase, self._last_lines(name))
+        """Say why a worker that has ended did so."""
+        return self.processes[name].failure(frame, phase, self._at(name), self._last_lines(name))
 
     def kill_hung(self, name: str, frame: int, phase: str, timeout: float) -> ModuleHung:
-        """End a module that does not answer, and say so."""
+        """End a worker that does not answer, and say so."""
         process = self.processes[name]
-        lines = self._last_lines(name)
+        lines, at = self._last_lines(name), self._at(name)
         process.signal_group(signal.SIGKILL)
         readable([process.pidfd])
-        return ModuleHung(name, frame, phase, timeout, lines)
+        return ModuleHung(process.module_at(at), frame, phase, timeout, lines)
+
+    def _at(self, name: str) -> int:
+        """Return the module that a worker says it is at; 0 before it has memory to say so."""
+        return int(self.gates[name].done[AT]) if name in self.gates else 0
+
+    def _start_order(self) -> list[str]:
+        names = list(self.plan.workers)
+        if self.plan.perturbation is not None:
+            random.Random(self.plan.perturbation).shuffle(names)
+        return names
 
     def _gone(self, name: str) -> bool:
         return name not in self.processes or self.processes[name].exited
@@ -139,12 +154,12 @@ class ProcessManager:
     def _last_lines(self, name: str) -> list[str]:
         return self._drain.last_lines(name) if self._drain is not None else []
 
-    def _spawn(self, plans: Iterable[ModulePlan]) -> None:
+    def _spawn(self, names: Iterable[str]) -> None:
         assert self._drain is not None
-        for plan in plans:
-            process = ModuleProcess(plan, self.plan.seed)
-            self.processes[plan.name] = process
-            self._drain.add(plan.name, *process.take_output())
+        for name in names:
+            process = WorkerProcess(name, self.plan.workers[name], self.plan.seed)
+            self.processes[name] = process
+            self._drain.add(name, *process.take_output())
 
     def _discard(self, name: str) -> None:
         process = self.processes.pop(name, None)
@@ -168,36 +183,42 @@ class ProcessManager:
                     raise self.failure(process.name, 0, "start")
 
     def _make_backplane(self) -> SharedMemoryManager:
-        declared = [self.processes[module.name].signals for module in self.plan.modules]
-        registry = SignalRegistry(signal for signals in declared for signal in signals)
-        if len(registry) == 0:
-            raise ConfigurationError([Problem("modules", "no module declares a signal; at least one is needed")])
-        shm = SharedMemoryManager.create(registry, rate=self.plan.rate, history=self.plan.history)
-        for blocks in shm.layout.modules:
-            memory = shm.module_memory(blocks)
-            memory.inputs.release()
-            memory.outputs.release()
-            self.gates[blocks.name] = EngineGate(memory.go, memory.done, new_event(), new_event())
-        return shm
+        declared = {name: signals for process in self.processes.values() for name, signals in process.signals.items()}
+        registry = SignalRegistry(signal for module in self.plan.modules for signal in declared[module.name])
+        for name, signals in declared.items():
+            if not signals:
+                raise ConfigurationError([Problem(f"modules.{name}", f"module {name} declares no signal")])
+        return SharedMemoryManager.create(registry, rate=self.plan.rate, history=self.plan.history)
 
-    def _send_layouts(self, names: list[str], limit: float) -> None:
+    def _make_gates(self) -> None:
+        """Give each worker the lines of its first module, and each module the length of its step."""
+        blocks = {module.name: module for module in self.shm.layout.modules}
+        for worker, modules in self.plan.workers.items():
+            for number, module in enumerate(modules):
+                memory = self.shm.module_memory(blocks[module.name])
+                memory.go[DT] = float_bits(FrameClock(*self.plan.rate).time(module.every))
+                if number == 0:
+                    memory.go[DUE] = (1 << len(modules)) - 1
+                    self.gates[worker] = EngineGate(memory.go, memory.done, new_event(), new_event())
+
+    def _send_layouts(self, names: Iterable[str], limit: float) -> None:
         blocks = {module.name: module for module in self.shm.layout.modules}
         for name in names:
-            if name not in blocks:
-                raise ConfigurationError([Problem(f"modules.{name}", f"module {name} declares no signal")])
-            gate = self.gates[name]
+            gate, process = self.gates[name], self.processes[name]
             fds = [self.shm.fd, gate.go_event, gate.done_event]
-            with suppress(OSError):  # it died meanwhile: its exit says more
-                self.processes[name].channel.send("layout", *layout_fields(self.shm.layout.size, blocks[name]), fds=fds)
+            for module in process.modules:
+                with suppress(OSError):  # it died meanwhile: its exit says more
+                    process.channel.send("layout", *layout_fields(self.shm.layout.size, blocks[module]), fds=fds)
         self._await("ready", limit)
 
-    def _compare(self, name: str) -> None:
-        before = [signal for signal in self.shm.registry if signal.module == name]
-        now = list(SignalRegistry(self.processes[name].signals))
-        if before != now:
-            names = sorted({signal.name for signal in set(before) ^ set(now)})
-            message = f"module {name} now declares other signals than before: {', '.join(names)}"
-            raise ConfigurationError([Problem(f"modules.{name}", message)])
+    def _compare(self, worker: str) -> None:
+        for name, signals in self.processes[worker].signals.items():
+            before = [signal for signal in self.shm.registry if signal.module == name]
+            now = list(SignalRegistry(signals))
+            if before != now:
+                names = sorted({signal.name for signal in set(before) ^ set(now)})
+                message = f"module {name} now declares other signals than before: {', '.join(names)}"
+                raise ConfigurationError([Problem(f"modules.{name}", message)])
 
     def _await_exits(self, limit: float) -> None:
         running = {process.pidfd for process in self.processes.values()}

@@ -1,7 +1,10 @@
-"""One frame: release the modules, wait for all of them, route the wires, commit. It never sleeps to keep time.
+"""Frames: release the workers that are due, wait for all, route the wires, commit. It never sleeps to keep time.
 
-Every module has its own go and done, so nobody takes another's token and nobody is ever a frame ahead. The wait ends
-at once when a module dies (its pidfd is in the same poll) and is bounded by `step_timeout`.
+Every worker has its own go and done, so nobody takes another's token and nobody is ever a frame ahead. The wait ends
+at once when a worker dies (its pidfd is in the same poll) and is bounded by `step_timeout`.
+
+What a frame does is laid out beforehand (`Leg`), one row for each frame of the pattern in which modules are due, so
+that the loop over frames does nothing per signal and looks nothing up.
 """
 
 from __future__ import annotations
@@ -9,26 +12,58 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from hermes.backplane.layout import KICKS
+from hermes.backplane.layout import CELL, KICKS, NOW_FRAME, NOW_TIME
 from hermes.backplane.signals import SignalKind, encode_cell
-from hermes.backplane.sync import EngineGate, Opcode, clear_event, fence, float_bits, readable
+from hermes.backplane.sync import (
+    DONE,
+    DUE,
+    GO,
+    OPCODE,
+    ORDERED_STORES,
+    SPIN_NS,
+    WORKER_SLEEPS,
+    EngineGate,
+    Opcode,
+    clear_event,
+    fence,
+    readable,
+    signal_event,
+)
+from hermes.engine.handover import Handover
 from hermes.engine.journal import Fingerprint
+from hermes.engine.metering import Meter
+from hermes.engine.perturbation import Perturbation
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
+from hermes.engine.schedule import LONGEST_CYCLE, cycle, due, phases, wire_delays
 from hermes.engine.wiring import Router
 from hermes.frametime import FrameClock
 
 _SAFETY_MS = 5
 """How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
 
-_SPIN_NS = 50_000
-"""How long either side spins before it sleeps, where nothing is paced."""
+_LOST_SECONDS = 0.1
+"""How long a worker that is done may take to say so, before its wake-up counts as lost."""
+
+_YIELDS = range(64)
+"""Yields between two looks at the clock, while spinning."""
 
 
 class OwnerGoneError(Exception):
     """The process that owns the session has disappeared."""
+
+
+class Leg(NamedTuple):
+    """One phase of one frame: whom to release, with which due words, and what to route afterwards."""
+
+    gates: tuple[EngineGate, ...]
+    go: tuple[memoryview, ...]
+    done: tuple[memoryview, ...]
+    due: tuple[tuple[memoryview, int], ...]
+    route: Callable[[], None]
 
 
 class Scheduler:
@@ -40,12 +75,21 @@ class Scheduler:
         self._plan = plan
         self._watched = dict(watched or {})
         self.clock = FrameClock(*plan.rate)
-        self._dt = float_bits(self.clock.dt)
         self._shm = manager.shm
+        self._words = self._shm.words("Q")
+        self._floats: Any = self._shm.words("d")
         self._router = Router(plan.wires, self._shm)
         self._fingerprint = Fingerprint(self._shm.registry, plan.rate, plan.seed)
+        self.meter = Meter(plan, self._shm)
+        self._perturbation = None if plan.perturbation is None else Perturbation(plan.perturbation)
         self.frame = 0
         self.epoch = -1
+        self._stamp = 0
+        self._handover = Handover()
+        self._spin_ns = -1
+        self._routes = self._routed_after_phases()
+        period = cycle(plan)
+        self._rows = [self._row(frame) for frame in range(period)] if period <= LONGEST_CYCLE else None
         self._watch()
 
     @property
@@ -64,12 +108,15 @@ class Scheduler:
         for index, signal in enumerate(self._shm.registry):
             if signal.kind is not SignalKind.OUTPUT:
                 self._shm.write_cell(index, encode_cell(signal, signal.initial))
-        self._do(Opcode.RESET, "reset", self._plan.start_timeout, spin_ns=0)
+        self._let_all(Opcode.RESET)
         self._router.route()
         self.frame = 0
         self.epoch += 1
         self._fingerprint.restart()
-        self._commit()
+        self.meter.restart()
+        writer = self._shm.writer
+        digest = self._fingerprint.take(writer.stage())
+        writer.publish(self.epoch, 0, 0.0, digest, time.monotonic_ns())
 
     def step(self, *, paced: bool) -> int:
         """Compute one frame and commit it; return how long that took, in nanoseconds.
@@ -78,37 +125,165 @@ class Scheduler:
         not been committed.
         """
         begin = time.monotonic_ns()
-        self._do(Opcode.STEP, "step", self._plan.step_timeout, spin_ns=0 if paced else _SPIN_NS)
-        self._router.route()
-        self.frame += 1
-        self._commit()
+        self._advance(1, 0, spin_ns=0 if paced else self._handover.spin_ns)
         return time.monotonic_ns() - begin
+
+    def advance(self, count: int, budget_ns: int) -> int:
+        """Compute and commit up to `count` frames unpaced, stop early after `budget_ns`; return how many they were.
+
+        Raises ModuleError; the frame that failed has not been committed.
+        """
+        begin = time.monotonic_ns()
+        frames = self._advance(count, budget_ns, self._handover.spin_ns)
+        self._handover.note(frames, time.monotonic_ns() - begin)
+        return frames
+
+    def _advance(self, count: int, budget_ns: int, spin_ns: int) -> int:
+        self._arm(spin_ns)
+        words, floats, frame_at, time_at = self._words, self._floats, NOW_FRAME // CELL, NOW_TIME // CELL
+        rows, meter, clock, time_of = self._rows, self.meter, time.monotonic_ns, self.clock.time
+        writer = self._shm.writer
+        stage, publish, take = writer.stage, writer.publish, self._fingerprint.take
+        run = self._run if self._perturbation is None else self._run_perturbed
+        every = 1 if spin_ns == 0 else meter.SAMPLED
+        frame = first = self.frame
+        start = before = clock()
+        last = frame + count
+        while frame < last:
+            words[frame_at] = frame + 1
+            floats[time_at] = time_of(frame)
+            for leg in rows[frame % len(rows)] if rows is not None else self._row(frame):
+                run(leg, spin_ns)
+                leg.route()
+            frame += 1
+            digest = take(stage())
+            now = clock()
+            publish(self.epoch, frame, time_of(frame), digest, now)
+            self.frame = frame
+            if not frame % every:
+                meter.take(frame, now - before)
+            before = now
+            if now - start > budget_ns:
+                break
+        return frame - first
+
+    def _run(self, leg: Leg, spin_ns: int) -> None:
+        """Release one phase and wait for it."""
+        self._stamp = stamp = self._stamp + 1
+        for words, mask in leg.due:
+            words[DUE] = mask
+        if not ORDERED_STORES:
+            fence()
+        for go in leg.go:
+            go[GO] = stamp
+        fence()
+        for gate in leg.gates:
+            if gate.done[WORKER_SLEEPS] or not ORDERED_STORES:
+                signal_event(gate.go_event)
+        self._wait(leg, stamp, spin_ns)
+
+    def _wait(self, leg: Leg, stamp: int, spin_ns: int) -> None:
+        if spin_ns:
+            pause = os.sched_yield
+            for done in leg.done:
+                if done[DONE] == stamp:
+                    continue
+                for _ in _YIELDS:
+                    pause()
+                    if done[DONE] == stamp:
+                        break
+                else:
+                    if not self._spin(done, stamp, spin_ns):
+                        break
+            else:
+                return
+        self._sleep(leg.gates, "step", self._plan.step_timeout)
+
+    def _spin(self, done: memoryview, stamp: int, spin_ns: int) -> bool:
+        limit = time.monotonic_ns() + spin_ns
+        while time.monotonic_ns() < limit:
+            for _ in _YIELDS:
+                os.sched_yield()
+                if done[DONE] == stamp:
+                    return True
+        return False
+
+    def _run_perturbed(self, leg: Leg, spin_ns: int) -> None:
+        """Release one phase in another order, with pauses in between, and wait for it."""
+        assert self._perturbation is not None
+        self._stamp = stamp = self._stamp + 1
+        for words, mask in leg.due:
+            words[DUE] = mask
+        for gate in self._perturbation.shuffled(leg.gates):
+            self._perturbation.pause()
+            gate.go[GO] = stamp
+            fence()
+            gate.wake()
+        self._wait(leg, stamp, spin_ns)
 
     def set_cells(self, cells: Iterable[tuple[int, int]]) -> None:
         """Write inputs and parameters at a boundary, and publish the same frame again: who reads next sees them."""
         for index, cell in cells:
             self._shm.write_cell(index, cell)
             self._fingerprint.note_set(index, cell)
-        self._shm.stage()
-        self._publish(self._fingerprint.digest)
-
-    def slowest(self) -> tuple[str, int]:
-        """Return the module whose last step took longest, and its nanoseconds."""
-        name, gate = max(self._manager.gates.items(), key=lambda item: item[1].step_ns)
-        return name, gate.step_ns
+        self._shm.writer.stage()
+        digest = self._fingerprint.digest
+        self._shm.writer.publish(self.epoch, self.frame, self.time, digest, time.monotonic_ns())
 
     def release(self) -> None:
         """Give up every view of the memory."""
+        self._rows, self._routes = [], []
         self._router.release()
+        self.meter.release()
+        self._words.release()
+        self._floats.release()
 
-    def _commit(self) -> None:
-        self._publish(self._fingerprint.take(self._shm.stage()))
+    # -- what a frame does
 
-    def _publish(self, digest: bytes) -> None:
-        self._shm.publish(self.epoch, self.frame, self.time, digest, time.monotonic_ns())
+    def _routed_after_phases(self) -> list[Callable[[], None]]:
+        """Return what routes the wires after each phase; after the last one, all that are left."""
+        delays = wire_delays(self._plan)
+        count = len(phases(self._plan))
+        found = []
+        for phase in range(count):
+            numbers = [number for number, delay in enumerate(delays) if delay.phase == phase]
+            if phase == count - 1:
+                numbers += [number for number, delay in enumerate(delays) if delay.phase is None]
+            found.append(self._router.part(numbers))
+        return found
+
+    def _row(self, frame: int) -> tuple[Leg, ...]:
+        """Return the legs of the frame that starts at `frame` completed frames."""
+        every = {module.name: module.every for module in self._plan.modules}
+        legs = []
+        for names, route in zip(phases(self._plan), self._routes, strict=True):
+            masks = {
+                worker: sum(
+                    1 << i for i, one in enumerate(modules) if one.name in names and due(every[one.name], frame)
+                )
+                for worker, modules in self._plan.workers.items()
+            }
+            legs.append(self._leg({worker: mask for worker, mask in masks.items() if mask}, route))
+        return tuple(legs)
+
+    def _leg(self, masks: dict[str, int], route: Callable[[], None]) -> Leg:
+        gates = tuple(self._manager.gates[worker] for worker in masks)
+        grouped = [worker for worker in masks if len(self._plan.workers[worker]) > 1]
+        due_words = tuple((self._manager.gates[worker].go, masks[worker]) for worker in grouped)
+        return Leg(gates, tuple(gate.go for gate in gates), tuple(gate.done for gate in gates), due_words, route)
+
+    def _arm(self, spin_ns: int, opcode: Opcode = Opcode.STEP) -> None:
+        """Tell every worker what the next releases ask for."""
+        if spin_ns != self._spin_ns or opcode is not Opcode.STEP:
+            self._spin_ns = spin_ns if opcode is Opcode.STEP else -1
+            for gate in self._manager.gates.values():
+                gate.go[OPCODE] = opcode
+                gate.go[SPIN_NS] = spin_ns
+
+    # -- waits
 
     def _watch(self) -> None:
-        """Register what ends a wait: every done event, every module's pidfd, the owner's hang-up."""
+        """Register what ends a wait: every done event, every worker's pidfd, the owner's hang-up."""
         self._poll = select.poll()
         for fd, events in self._watched.items():
             self._poll.register(fd, events)
@@ -119,38 +294,39 @@ class Scheduler:
             self._poll.register(pidfd, select.POLLIN)
         self._done_events = {gate.done_event for gate in self._manager.gates.values()}
 
-    def _do(self, opcode: Opcode, phase: str, timeout: float, spin_ns: int) -> None:
-        start = float_bits(self.clock.time(self.frame))
-        gates = list(self._manager.gates.values())
+    def _let_all(self, opcode: Opcode) -> None:
+        """Let every worker do one thing and sleep until all have."""
+        gates = tuple(self._manager.gates.values())
+        self._arm(0, opcode)
+        self._stamp += 1
+        if not ORDERED_STORES:
+            fence()
         for gate in gates:
-            gate.release(opcode, self.frame + 1, start, self._dt, spin_ns)
-        waiting = self._spin(gates, spin_ns)
-        if waiting:
-            self._sleep(waiting, phase, timeout)
-
-    def _spin(self, waiting: list[EngineGate], spin_ns: int) -> list[EngineGate]:
-        limit = time.perf_counter_ns() + spin_ns
-        while waiting := [gate for gate in waiting if not gate.finished]:
-            if time.perf_counter_ns() >= limit:
-                break
-            os.sched_yield()
-        return waiting
-
-    def _sleep(self, waiting: list[EngineGate], phase: str, timeout: float) -> None:
-        """Block until every gate is finished; raises ModuleError for one that died or hangs."""
-        limit = time.monotonic() + timeout if timeout else float("inf")
-        for gate in waiting:
-            gate.sleep(True)
+            gate.go[GO] = self._stamp
         fence()
-        try:
-            while waiting := [gate for gate in waiting if not gate.finished]:
-                events = self._poll.poll(_SAFETY_MS)
-                for fd, _ in events:
-                    self._heed(fd, phase)
-                if not events:
-                    self._check(waiting, phase, limit, timeout)
-        finally:
-            for gate in self._manager.gates.values():
+        for gate in gates:
+            gate.wake()
+        self._sleep(gates, opcode.name.lower(), self._plan.start_timeout)
+
+    def _sleep(self, gates: Sequence[EngineGate], phase: str, timeout: float) -> None:
+        """Block until every gate is finished; raises ModuleError for a worker that died or hangs.
+
+        Only the gate that is waited for wakes the engine: those that finish meanwhile need no wake-up of their own.
+        """
+        limit = time.monotonic() + timeout if timeout else float("inf")
+        for gate in gates:
+            if gate.finished:
+                continue
+            gate.sleep(True)
+            fence()
+            try:
+                while not gate.finished:
+                    events = self._poll.poll(_SAFETY_MS)
+                    for fd, _ in events:
+                        self._heed(fd, phase)
+                    if not events:
+                        self._check(gates, gate, phase, limit, timeout)
+            finally:
                 gate.sleep(False)
 
     def _heed(self, fd: int, phase: str) -> None:
@@ -161,18 +337,23 @@ class Scheduler:
         else:
             raise OwnerGoneError
 
-    def _check(self, waiting: list[EngineGate], phase: str, limit: float, timeout: float) -> None:
-        """Nothing happened for a while: count a lost wake-up, kick, and see whether somebody hangs."""
+    def _check(
+        self, gates: Sequence[EngineGate], awaited: EngineGate, phase: str, limit: float, timeout: float
+    ) -> None:
+        """Nothing happened for a while: mend and count a lost wake-up, and see whether somebody hangs."""
+        if awaited.finished:
+            self._shm.count(KICKS, not readable([awaited.done_event], _LOST_SECONDS))
+        waiting = [gate for gate in gates if not gate.finished]
         for gate in waiting:
-            if gate.finished:
+            if gate.overslept():
                 self._shm.count(KICKS)
-            gate.kick()
-        if time.monotonic() > limit:
+                gate.kick()
+        if waiting and time.monotonic() > limit:
             hung = [name for name, gate in self._manager.gates.items() if gate in waiting]
             raise self._manager.kill_hung(hung[0], self.frame + 1 if phase == "step" else 0, phase, timeout)
 
     def _settle(self) -> None:
-        """Let modules that are still in a frame that failed finish it; end those that do not."""
+        """Let workers that are still in a frame that failed finish it; end those that do not."""
         timeout = self._plan.step_timeout or self._plan.start_timeout
         limit = time.monotonic() + timeout
         for name, process in self._manager.processes.items():

@@ -11,10 +11,22 @@ import pytest
 
 from hermes.backplane.channel import PROTOCOL, RECORD_LIMIT
 from hermes.backplane.handshake import layout_fields, layout_numbers, signal_fields
-from hermes.backplane.layout import KICKS, LATE_WAKEUPS, OVERRUNS
+from hermes.backplane.layout import CELL, KICKS, LATE_WAKEUPS, NOW_FRAME, NOW_TIME, OVERRUNS
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalType
-from hermes.backplane.sync import EngineGate, ModuleGate, Opcode, float_bits, new_event
+from hermes.backplane.sync import (
+    AT,
+    DT,
+    DUE,
+    SPIN_NS,
+    STEP_NS,
+    WORKER_SLEEPS,
+    EngineGate,
+    Opcode,
+    WorkerGate,
+    float_bits,
+    new_event,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backplane.md").read_text()
 FORMATS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i64": "q", "f64": "d", "4 bytes": "4s", "16 bytes": "16s"}
@@ -84,10 +96,14 @@ def test_the_header(shm: SharedMemoryManager) -> None:
             shm.count(offset)
     for frame in range(3):
         shm.commit(0, frame, 0.0)
+    words, times = shm.words("Q"), shm.words("d")
+    words[NOW_FRAME // CELL], times[NOW_TIME // CELL] = 7, 0.5
+    words.release()
+    times.release()
     layout = shm.layout
     assert read(shm, "Header") == {
         "magic": b"HERM",
-        "version": 1,
+        "version": 2,
         "size": layout.size,
         "nonce": shm.nonce,
         "modules": 2,
@@ -104,6 +120,8 @@ def test_the_header(shm: SharedMemoryManager) -> None:
         "overruns": 4,
         "late_wakeups": 5,
         "kicks": 6,
+        "now_frame": 7,
+        "now_time": 0.5,
     }
     assert layout.size == len(shm._view)
 
@@ -142,28 +160,28 @@ def test_the_blocks_and_their_words(shm: SharedMemoryManager) -> None:
     row = read(shm, "Module table", read(shm, "Header")["module_table"] + 64)
     memory = shm.module_memory(shm.layout.modules[1])
     events = new_event(), new_event()
-    module = ModuleGate(memory.go, memory.done, *events)
+    module = WorkerGate(memory.go, memory.done, *events)
     engine = EngineGate(memory.go, memory.done, *events)
     engine.sleep(True)
-    engine.release(Opcode.STEP, 7, float_bits(0.5), float_bits(0.125), 50_000)
+    memory.go[DUE], memory.go[DT], memory.go[SPIN_NS] = 5, float_bits(0.125), 50_000
+    engine.release(Opcode.STEP)
     words = read(shm, "Go block", row["go"])
     place = words.pop("inputs")
     assert words == {
         "go": 1,
         "opcode": 1,
-        "frame": 7,
-        "time": 0.5,
+        "due": 5,
         "dt": 0.125,
         "spin_ns": 50_000,
         "engine_sleeps": 1,
     }
     assert bytes(shm._view[place : place + 16]) == bytes(memory.inputs) == struct.pack("<ixxxxq", -7, -(2**62))
     module.wait()
-    module.finish(123)
-    memory.done[1] = 1
+    module.finish()
+    memory.done[WORKER_SLEEPS], memory.done[STEP_NS], memory.done[AT] = 1, 123, 2
     words = read(shm, "Done block", row["done"])
     place = words.pop("outputs")
-    assert words == {"done": 1, "module_sleeps": 1, "step_ns": 123}
+    assert words == {"done": 1, "worker_sleeps": 1, "step_ns": 123, "at": 2}
     assert bytes(shm._view[place : place + 16]) == bytes(memory.outputs) == struct.pack("<?xxxxxxxfxxxx", True, 2.5)
     engine.detach()
     memory.inputs.release()
@@ -176,8 +194,8 @@ def test_the_opcodes() -> None:
 
 def test_the_ring(shm: SharedMemoryManager) -> None:
     for sequence in range(1, 12):
-        shm.stage()
-        shm.publish(3, sequence + 100, sequence / 8, bytes([sequence]) * 16, -sequence)
+        shm.writer.stage()
+        shm.writer.publish(3, sequence + 100, sequence / 8, bytes([sequence]) * 16, -sequence)
     header = read(shm, "Header")
     for sequence in range(3, 12):
         slot = read(shm, "Ring slot", header["ring"] + sequence % header["slots"] * header["stride"])

@@ -119,11 +119,11 @@ def a_header() -> tuple[bytearray, Layout]:
 
 def test_another_thing_is_refused_with_what_was_found() -> None:
     memory, layout = a_header()
-    head = "not a Hermes backplane of version 1: found "
+    head = "not a Hermes backplane of version 2: found "
     for at, data, found in [
-        (0, b"NOPE", f"magic b'NOPE', version 1, size {layout.size} of {layout.size} mapped"),
-        (4, b"\2", f"magic b'HERM', version 2, size {layout.size} of {layout.size} mapped"),
-        (8, bytes(8), f"magic b'HERM', version 1, size 0 of {layout.size} mapped"),
+        (0, b"NOPE", f"magic b'NOPE', version 2, size {layout.size} of {layout.size} mapped"),
+        (4, b"\1", f"magic b'HERM', version 1, size {layout.size} of {layout.size} mapped"),
+        (8, bytes(8), f"magic b'HERM', version 2, size 0 of {layout.size} mapped"),
     ]:
         other = bytearray(memory)
         other[at : at + len(data)] = data
@@ -136,7 +136,7 @@ def test_another_thing_is_refused_with_what_was_found() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 4, 100])
 def test_something_small_is_refused(size: int) -> None:
-    with pytest.raises(HermesError, match=r"^not a Hermes backplane of version 1: found "):
+    with pytest.raises(HermesError, match=r"^not a Hermes backplane of version 2: found "):
         read_header(memoryview(bytearray(size)))
 
 

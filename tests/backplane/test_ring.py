@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from hermes.backplane.ring import PREFIX
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalType
 
@@ -24,8 +25,8 @@ print("ready", flush=True)
 while True:
     frame += 1
     outputs[:] = frame.to_bytes(8, "little") * (len(outputs) // 8)
-    shm.stage()
-    shm.publish(frame // 1000, frame, frame / 8, frame.to_bytes(16, "little"), frame)
+    shm.writer.stage()
+    shm.writer.publish(frame // 1000, frame, frame / 8, frame.to_bytes(16, "little"), frame)
 """
 
 
@@ -58,8 +59,8 @@ def flat_out_writer(memory: SharedMemoryManager) -> Iterator[None]:
 def write(shm: SharedMemoryManager, frame: int) -> None:
     for index in range(len(shm.registry)):
         shm.write_cell(index, frame)
-    shm.stage()
-    shm.publish(0, frame, frame / 10, bytes(16), 5)
+    shm.writer.stage()
+    shm.writer.publish(0, frame, frame / 10, bytes(16), 5)
 
 
 def test_a_frame_beside_a_flat_out_writer_is_never_torn() -> None:
@@ -102,7 +103,7 @@ def test_old_slots_beside_a_flat_out_writer_are_whole_or_gone() -> None:
 
 def test_nothing_is_there_before_the_first_commit(shm: SharedMemoryManager) -> None:
     assert (shm.committed, shm.read(0), shm.read(1)) == (0, None, None)
-    shm.stage()
+    shm.writer.stage()
     assert shm.read(1) is None
 
 
@@ -122,11 +123,11 @@ def test_the_ring_wraps_and_forgets_the_oldest(shm: SharedMemoryManager) -> None
 def test_a_staged_slot_stays_unseen_until_it_is_published(shm: SharedMemoryManager) -> None:
     write(shm, 1)
     shm.write_cell(0, 2)
-    staged = shm.stage()
+    staged = shm.writer.stage()[PREFIX:]
     assert bytes(staged) == (2).to_bytes(8, "little") + (1).to_bytes(8, "little")
     newest = shm.snapshot()
     assert (newest.sequence, newest.cells[:8]) == (1, (1).to_bytes(8, "little"))
-    shm.publish(3, 7, 0.7, b"f" * 16, 9)
+    shm.writer.publish(3, 7, 0.7, b"f" * 16, 9)
     assert shm.snapshot() == (2, 3, 7, 0.7, b"f" * 16, 9, bytes(staged))
 
 

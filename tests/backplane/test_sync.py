@@ -12,15 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes.backplane.handshake import layout_fields, layout_numbers
+from hermes.backplane.layout import CELL, NOW_TIME
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalType
 from hermes.backplane.sync import (
     DONE,
+    DT,
     GO,
-    MODULE_SLEEPS,
+    SPIN_NS,
+    STEP_NS,
+    WORKER_SLEEPS,
     EngineGate,
-    ModuleGate,
     Opcode,
+    WorkerGate,
     bits_float,
     clear_event,
     fence,
@@ -36,21 +40,23 @@ LOST_AFTER = 0.5
 MODULE = """
 import sys
 from hermes.backplane.shm import ModuleMapping
-from hermes.backplane.sync import ModuleGate, Opcode
+from hermes.backplane.sync import DT, STEP_NS, Opcode, WorkerGate, bits_float
 fd, go_event, done_event, *numbers = map(int, sys.argv[1:])
 names = ("size", "go", "inputs", "done", "done_size", "outputs")
-memory = ModuleMapping(fd, **dict(zip(names, numbers))).memory
-gate = ModuleGate(memory.go, memory.done, go_event, done_event)
+mapping = ModuleMapping(fd, **dict(zip(names, numbers)))
+memory, now = mapping.memory, mapping.now
+gate = WorkerGate(memory.go, memory.done, go_event, done_event)
 outputs = memory.outputs.cast("Q")
 print("ready", flush=True)
 while True:
-    opcode, frame, time, dt = gate.wait()
-    if opcode is Opcode.STOP:
+    opcode = gate.wait()
+    if opcode == Opcode.STOP:
         break
-    assert opcode is Opcode.STEP and (time, dt) == (frame / 8, 0.125)
+    assert opcode == Opcode.STEP and bits_float(memory.go[DT]) == 0.125
     outputs[0] += 1
-    outputs[1] = frame
-    gate.finish(frame)
+    outputs[1] = int(now[0] * 8)
+    memory.done[STEP_NS] = outputs[0]
+    gate.finish()
 """
 
 
@@ -85,8 +91,7 @@ def await_finish(gate: EngineGate, spin_ns: int) -> bool:
             clear_event(gate.done_event)
             continue
         is_lost_by_engine = gate.finished and not readable([gate.done_event], 0)
-        is_lost_by_module = bool(gate._done[MODULE_SLEEPS]) and not readable([gate.go_event], 0)
-        found = not (is_lost_by_engine or is_lost_by_module)
+        found = not (is_lost_by_engine or gate.overslept())
     gate.sleep(False)
     return found
 
@@ -97,38 +102,40 @@ def test_no_wake_up_is_lost_between_two_processes(shm: SharedMemoryManager, gate
     fds = [shm.fd, gate.go_event, gate.done_event]
     command = [sys.executable, "-c", MODULE, *map(str, fds), *map(str, numbers)]
     counts = shm.module_memory(shm.layout.modules[0]).outputs.cast("Q")
-    dt = float_bits(0.125)
+    times = shm.words("d")
+    gate.go[DT], gate.go[SPIN_NS] = float_bits(0.125), spin_ns
     with subprocess.Popen(command, pass_fds=fds, stdout=subprocess.PIPE) as module:
         try:
             assert module.stdout is not None
             assert module.stdout.readline() == b"ready\n"
             for frame in range(1, ROUNDS + 1):
-                gate.release(Opcode.STEP, frame, float_bits(frame / 8), dt, spin_ns)
+                times[NOW_TIME // CELL] = frame / 8
+                gate.release(Opcode.STEP)
                 assert await_finish(gate, spin_ns), f"a wake-up was lost in frame {frame}"
-                assert (counts[0], counts[1], gate.step_ns) == (frame, frame, frame)
-            gate.release(Opcode.STOP, 0, 0, 0, 0)
+                assert (counts[0], counts[1], gate.done[STEP_NS]) == (frame, frame, frame)
+            gate.release(Opcode.STOP)
             assert module.wait(10) == 0
         finally:
             module.kill()
             counts.release()
+            times.release()
 
 
-def pair() -> tuple[EngineGate, ModuleGate]:
+def pair() -> tuple[EngineGate, WorkerGate]:
     go, done = (memoryview(bytearray(64)).cast("Q") for _ in range(2))
     events = new_event(), new_event()
-    return EngineGate(go, done, *events), ModuleGate(go, done, *events)
+    return EngineGate(go, done, *events), WorkerGate(go, done, *events)
 
 
 def test_go_and_done_without_a_second_thread() -> None:
     engine, module = pair()
     assert engine.finished
-    engine.release(Opcode.RESET, 7, float_bits(0.5), float_bits(0.125), 0)
+    engine.release(Opcode.RESET)
     assert not engine.finished
-    assert module.wait() == (Opcode.RESET, 7, 0.5, 0.125)
+    assert module.wait() == Opcode.RESET
     assert not engine.finished
-    module.finish(123)
+    module.finish()
     assert engine.finished
-    assert engine.step_ns == 123
     assert not readable([engine.go_event, engine.done_event], 0), "nobody slept, so nobody is woken"
     engine.detach()
 
@@ -136,17 +143,17 @@ def test_go_and_done_without_a_second_thread() -> None:
 def test_only_a_sleeper_is_woken() -> None:
     engine, module = pair()
     engine.sleep(True)
-    engine.release(Opcode.STEP, 1, 0, 0, 0)
+    engine.release(Opcode.STEP)
     module.wait()
-    module.finish(0)
+    module.finish()
     assert readable([engine.done_event], 0) == {engine.done_event}
     engine.sleep(False)
-    engine._done[MODULE_SLEEPS] = 1
-    engine.release(Opcode.STEP, 2, 0, 0, 0)
+    engine.done[WORKER_SLEEPS] = 1
+    engine.release(Opcode.STEP)
     assert readable([engine.go_event], 0) == {engine.go_event}
-    engine._done[MODULE_SLEEPS] = 0
+    engine.done[WORKER_SLEEPS] = 0
     module.wait()
-    module.finish(0)
+    module.finish()
     engine.detach()
 
 
@@ -154,9 +161,9 @@ def test_stale_wake_ups_do_not_release_a_module() -> None:
     engine, module = pair()
     for _ in range(3):
         engine.kick()
-    engine.release(Opcode.STEP, 1, 0, 0, 0)
-    assert module.wait()[1] == 1
-    module.finish(0)
+    engine.release(Opcode.STEP)
+    assert module.wait() == Opcode.STEP
+    module.finish()
     engine.kick()
     signal_event(engine.done_event)
     engine.renew()
@@ -167,22 +174,14 @@ def test_stale_wake_ups_do_not_release_a_module() -> None:
 
 def test_a_new_process_takes_up_the_sequence() -> None:
     engine, module = pair()
-    engine.release(Opcode.STEP, 1, 0, 0, 0)
+    engine.release(Opcode.STEP)
     module.wait()
     assert not engine.finished, "it died owing a done"
-    again = ModuleGate(engine._go, engine._done, engine.go_event, engine.done_event)
+    again = WorkerGate(engine.go, engine.done, engine.go_event, engine.done_event)
     assert engine.finished
-    engine.release(Opcode.RESET, 0, 0, 0, 0)
-    assert again.wait()[0] is Opcode.RESET
-    assert (engine._go[GO], engine._done[DONE]) == (2, 1)
-    engine.detach()
-
-
-def test_an_unknown_opcode_is_an_error() -> None:
-    engine, module = pair()
-    engine.release(9, 1, 0, 0, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="9 is not a valid Opcode"):
-        module.wait()
+    engine.release(Opcode.RESET)
+    assert again.wait() == Opcode.RESET
+    assert (engine.go[GO], engine.done[DONE]) == (2, 1)
     engine.detach()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import xxhash
 
+from hermes.backplane.ring import PREFIX
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry, SignalType
 from hermes.engine.journal import Fingerprint, entry
 
@@ -19,12 +20,16 @@ def fingerprint(signals: list[Signal] = SIGNALS, rate: tuple[int, int] = (60, 1)
     return Fingerprint(SignalRegistry(signals), rate, seed)
 
 
+def staged(cells: bytes) -> memoryview:
+    return memoryview(bytearray(PREFIX) + cells)
+
+
 def run(made: Fingerprint, sets: dict[int, list[tuple[int, int]]] | None = None) -> list[bytes]:
     digests = []
     for number, cells in enumerate(FRAMES):
         for index, cell in (sets or {}).get(number, []):
             made.note_set(index, cell)
-        digests.append(made.take(memoryview(cells)))
+        digests.append(made.take(staged(cells)))
     return digests
 
 
@@ -34,13 +39,13 @@ def test_the_definition_by_hand() -> None:
     origin = xxhash.xxh3_128_digest(description.encode())
     assert made.digest == origin
     first = xxhash.xxh3_128_digest(origin + FRAMES[0])
-    assert made.take(memoryview(FRAMES[0])) == made.digest == first
+    assert made.take(staged(FRAMES[0])) == made.digest == first
     made.note_set(1, 2**64 - 2)
     made.note_set(0, 5)
     sets = b"\1\0\0\0\xfe" + b"\xff" * 7 + b"\0\0\0\0\5" + bytes(7)
     second = xxhash.xxh3_128_digest(first + sets + FRAMES[1])
-    assert made.take(memoryview(FRAMES[1])) == second
-    assert made.take(memoryview(FRAMES[2])) == xxhash.xxh3_128_digest(second + FRAMES[2]), "a set counts once"
+    assert made.take(staged(FRAMES[1])) == second
+    assert made.take(staged(FRAMES[2])) == xxhash.xxh3_128_digest(second + FRAMES[2]), "a set counts once"
 
 
 def test_the_same_run_has_the_same_fingerprint_at_every_frame() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes.backplane.ring import PREFIX
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import FORMATS, Signal, SignalKind, SignalRegistry, SignalType
 from hermes.engine.plan import WirePlan
@@ -37,7 +38,7 @@ def backplane() -> Iterator[SharedMemoryManager]:
 
 
 def read_cells(shm: SharedMemoryManager) -> list[int]:
-    return [int(word) for word in memoryview(bytes(shm.stage())).cast("Q")]
+    return [int(word) for word in memoryview(bytes(shm.writer.stage()[PREFIX:])).cast("Q")]
 
 
 def write(shm: SharedMemoryManager, name: str, value: float) -> None:

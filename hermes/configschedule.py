@@ -1,0 +1,77 @@
+"""Say what is wrong between modules, workers and the schedule of a configuration that may be wrong in other ways too.
+
+As in `hermes.configproblems`: what is not understood here is left to the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hermes.configproblems import Finding, entries, key_path, mapping, no_module
+from hermes.wording import shown
+from hermes.yamlfile import KeyPath
+
+WORKER_LIMIT = 64
+"""Modules in one worker: each has a bit of the word that says which of them are due."""
+
+
+def schedule_findings(value: object) -> list[Finding]:
+    """Return what is wrong with `execution.schedule` and with the modules' workers."""
+    root = mapping(value)
+    modules = mapping(root.get("modules"))
+    schedule = entries(mapping(root.get("execution")).get("schedule"))
+    return [*_phase_findings(schedule, modules), *_worker_findings(modules)]
+
+
+def _phase_findings(schedule: list[Any], modules: dict[str, Any]) -> Iterator[Finding]:
+    seen: dict[str, KeyPath] = {}
+    for path, name in _names(schedule):
+        where = f"{key_path(path)} is {shown(name)}"
+        if name in seen:
+            yield Finding(path, f"{where}, which the schedule has already; it takes each module once", other=seen[name])
+        elif modules and name not in modules:
+            yield Finding(path, f"{where}; {no_module(name, modules)}")
+        seen.setdefault(name, path)
+    missing = [str(name) for name in modules if name not in seen]
+    if schedule and missing:
+        path = ("execution", "schedule")
+        names = ", ".join(map(shown, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        yield Finding(path, f"{key_path(path)} leaves out {names}; it takes each module once", at_key=True)
+
+
+def _names(schedule: list[Any]) -> Iterator[tuple[KeyPath, str]]:
+    for number, phase in enumerate(schedule):
+        path: KeyPath = ("execution", "schedule", number)
+        if isinstance(phase, str):
+            yield path, phase
+        for place, name in enumerate(entries(phase)):
+            if isinstance(name, str):
+                yield (*path, place), name
+
+
+def _worker_findings(modules: dict[str, Any]) -> Iterator[Finding]:
+    members: dict[str, list[str]] = {}
+    for name, module in modules.items():
+        worker = mapping(module).get("worker")
+        if isinstance(worker, str):
+            members.setdefault(worker, []).append(name)
+    for worker, names in members.items():
+        first = mapping(modules[names[0]]).get("env") or {}
+        for count, name in enumerate(names, 1):
+            if finding := _member_finding(
+                worker, name, modules, count, first == (mapping(modules[name]).get("env") or {})
+            ):
+                yield finding
+
+
+def _member_finding(worker: str, name: str, modules: dict[str, Any], count: int, alike: bool) -> Finding | None:
+    path: KeyPath = ("modules", name, "worker")
+    where = f"{key_path(path)} is {shown(worker)}"
+    if worker in modules and mapping(modules[worker]).get("worker") != worker:
+        return Finding(path, f"{where}; that is a module with another process, a worker takes a name of its own")
+    if count > WORKER_LIMIT:
+        return Finding(path, f"{where}; a worker takes at most {WORKER_LIMIT} modules")
+    if not alike:
+        return Finding(path, f"{where}; the modules of a worker are one process and take the same env")
+    return None
