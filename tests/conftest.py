@@ -12,8 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from bounds import PATIENCE, promised
+from hypothesis import HealthCheck, settings
 
-SETTLE_SECONDS = 3.0
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+SETTLE_SECONDS = promised(3.0)
 """How long what a test has closed may take to be gone: an ended child is reaped, a thread joins."""
 
 
@@ -111,7 +116,7 @@ def nothing_left_behind(runtime_directory: Path) -> Iterator[None]:
         assert gone, f"left behind: {leftovers(before, runtime_directory)}"
 
 
-def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
     """Wait until a condition holds; return whether it did within `seconds`."""
     limit = time.monotonic() + seconds
     pause = threading.Event()

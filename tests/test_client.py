@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bounds import PATIENCE
 from websockets.asyncio.server import ServerConnection, serve
 
 import hermes
@@ -34,8 +35,6 @@ from hermes.errors import (
 from hermes.lifecycle import State
 from hermes.remote import link as remote_link
 from hermes.remote.session import RemoteStatus, Telemetry
-
-DEADLINE = 10.0
 
 SIGNALS: dict[str, Any] = {
     "plant": {
@@ -89,7 +88,7 @@ class Server:
 
     async def asked(self) -> dict[str, Any]:
         """Return the next command."""
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.connection.recv(), DEADLINE))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.connection.recv(), PATIENCE))
         return message
 
     async def ack(self, command: dict[str, Any], **fields: Any) -> None:
@@ -106,7 +105,7 @@ class Server:
 
     async def closed(self) -> int | None:
         """Wait until the client has closed; return the code."""
-        await asyncio.wait_for(self.connection.wait_closed(), DEADLINE)
+        await asyncio.wait_for(self.connection.wait_closed(), PATIENCE)
         return self.connection.close_code
 
 
@@ -133,7 +132,7 @@ class Stage:
         return connection.respond(*self.refusal) if self.refusal is not None else None
 
     async def arrived(self) -> Server:
-        return await asyncio.wait_for(self._arriving.get(), DEADLINE)
+        return await asyncio.wait_for(self._arriving.get(), PATIENCE)
 
     @asynccontextmanager
     async def attached(self, **changes: Any) -> AsyncIterator[tuple[AsyncClient, Server]]:
@@ -142,7 +141,7 @@ class Stage:
         connecting = asyncio.create_task(client.connect())
         server = await self.arrived()
         await server.send({**SCHEMA, **changes})
-        await asyncio.wait_for(connecting, DEADLINE)
+        await asyncio.wait_for(connecting, PATIENCE)
         try:
             yield client, server
         finally:
@@ -152,7 +151,7 @@ class Stage:
         """Connect a client to which the server first says this, and wait for the outcome."""
         connecting = asyncio.create_task(AsyncClient(self.url).connect())
         await (await self.arrived()).send(first)
-        await asyncio.wait_for(connecting, DEADLINE)
+        await asyncio.wait_for(connecting, PATIENCE)
 
 
 @pytest.fixture
@@ -206,7 +205,7 @@ async def test_state_frame_and_time_are_the_newest_that_was_said(stage: Stage) -
         async def told(name: str, **fields: Any) -> tuple[str, int, float]:
             heard.clear()
             await server.event(name, **fields)
-            await asyncio.wait_for(heard.wait(), DEADLINE)
+            await asyncio.wait_for(heard.wait(), PATIENCE)
             return client.state, client.frame, client.time
 
         subscribing = asyncio.create_task(client.subscribe(["plant.x"]))
@@ -284,7 +283,7 @@ async def test_a_verb_is_one_message_and_its_ack(
         assert {key: value for key, value in command.items() if key != "id"} == message
         assert isinstance(command["id"], int)
         await server.ack(command, **reply, frame=8, time=0.08)
-        found = await asyncio.wait_for(calling, DEADLINE)
+        found = await asyncio.wait_for(calling, PATIENCE)
         assert found == result
         assert type(found) is type(result)
         assert (client.frame, client.time) == (8, 0.08)
@@ -398,7 +397,7 @@ async def following(stage: Stage) -> AsyncIterator[tuple[AsyncClient, Server, Ca
 
         async def read() -> None:
             await server.event("overrun", frame=0)
-            while await asyncio.wait_for(events.get(), DEADLINE) != "overrun":
+            while await asyncio.wait_for(events.get(), PATIENCE) != "overrun":
                 pass
 
         yield client, server, read
@@ -417,7 +416,7 @@ async def test_who_is_slow_gets_the_newest_frame_and_no_other(stage: Stage) -> N
         await read()
         assert not waiting.done()
         await server.send(telemetry(59, 29.5))  # a paused session repeats its frame
-        assert (await asyncio.wait_for(waiting, DEADLINE)).frame == 59
+        assert (await asyncio.wait_for(waiting, PATIENCE)).frame == 59
         assert (await anext(client.telemetry())).frame == 59
 
 
@@ -443,7 +442,7 @@ async def test_no_frame_of_an_old_layout_comes_with_new_names(stage: Stage) -> N
         await read()
         assert not waiting.done()
         await server.send(telemetry(6, 2.0))
-        frame = await asyncio.wait_for(waiting, DEADLINE)
+        frame = await asyncio.wait_for(waiting, PATIENCE)
         assert (frame.frame, frame.names, frame.values.tolist()) == (6, ("plant.n",), [2.0])
 
 
@@ -458,14 +457,14 @@ async def test_no_frame_is_older_than_what_a_reply_or_a_reset_has_told(stage: St
         await read()
         assert not waiting.done()
         await server.send(telemetry(7, 1.0))
-        assert (await asyncio.wait_for(waiting, DEADLINE)).frame == 7
+        assert (await asyncio.wait_for(waiting, PATIENCE)).frame == 7
         await server.send(telemetry(8, 1.0))
         await server.event("reset", frame=0, time=0.0)
         waiting = asyncio.ensure_future(anext(frames))
         await read()
         assert not waiting.done()
         await server.send(telemetry(0, 1.0))
-        assert (await asyncio.wait_for(waiting, DEADLINE)).frame == 0
+        assert (await asyncio.wait_for(waiting, PATIENCE)).frame == 0
 
 
 # -- the end
@@ -570,7 +569,7 @@ async def test_a_broken_protocol_ends_the_connection_and_is_named(stage: Stage, 
         assert (await server.asked())["id"] == 2
         await server.send(message)
         with pytest.raises(ConnectionFailed) as caught:
-            await asyncio.wait_for(asking, DEADLINE)
+            await asyncio.wait_for(asking, PATIENCE)
         assert str(caught.value).startswith(f"{stage.url}: the server broke the protocol: {reason}")
         assert await server.closed() == 1002
 
@@ -580,7 +579,7 @@ async def test_telemetry_without_a_subscription_breaks_the_protocol(stage: Stage
         waiting = asyncio.ensure_future(anext(client.telemetry()))
         await server.send(telemetry(1))
         with pytest.raises(ConnectionFailed, match="telemetry with 0 values where none are subscribed"):
-            await asyncio.wait_for(waiting, DEADLINE)
+            await asyncio.wait_for(waiting, PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -592,7 +591,7 @@ async def test_a_subscription_to_what_there_is_not_breaks_the_protocol(stage: St
         subscribing = asyncio.create_task(client.subscribe(["*"]))
         await server.ack(await server.asked(), **reply)
         with pytest.raises(ConnectionFailed, match="signals that are not the session's"):
-            await asyncio.wait_for(subscribing, DEADLINE)
+            await asyncio.wait_for(subscribing, PATIENCE)
 
 
 # -- connecting

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bounds import PATIENCE
 
 from hermes.connectiondirectory import connection_directory
 from hermes.connectionfile import Address, ConnectionFile, find, resolve, sweep
@@ -298,7 +299,7 @@ def test_no_live_file_is_lost_where_many_create_find_and_sweep_at_once(
         subprocess.Popen([*command, f"contender{number}", *map(str, steady)], stderr=subprocess.PIPE, text=True)
         for number in range(6)
     ]
-    assert [contender.communicate(timeout=60)[1] for contender in contenders] == [""] * 6
+    assert [contender.communicate(timeout=PATIENCE)[1] for contender in contenders] == [""] * 6
     sweep()
     assert sorted(place.iterdir()) == sorted(steady)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bounds import PATIENCE
 
 import hermes
 
@@ -69,7 +70,7 @@ def test_the_readme_runs() -> None:
     for block in blocks:
         ast.parse(block)
     source = "\n".join(blocks).replace("port=8765", "port=0")
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
 
 

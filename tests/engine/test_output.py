@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from bounds import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ class Taken:
 
     def wait_for(self, line: str) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: any(line in lines for _, _, lines in self.calls), 10)
+            assert self._changed.wait_for(lambda: any(line in lines for _, _, lines in self.calls), PATIENCE)
 
 
 class Module:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 
 from hermes.server.telemetry import decode_telemetry
 from hermes.strictjson import decode
-
-REPLY_SECONDS = 10.0
 
 COUNTER = """
 import hermes
@@ -67,7 +66,7 @@ class StrictClient:
 
     async def receive(self) -> dict[str, Any] | None:
         """Take one message: a text message is returned, a telemetry frame is kept."""
-        message = await asyncio.wait_for(self.connection.recv(), REPLY_SECONDS)
+        message = await asyncio.wait_for(self.connection.recv(), PATIENCE)
         if isinstance(message, bytes):
             frame, time, values = decode_telemetry(message)
             assert len(values) == len(self.signals)
@@ -105,7 +104,7 @@ class StrictClient:
 async def connected(url: str) -> AsyncIterator[StrictClient]:
     """Connect as the existing viewer does: its own target as Origin, no compression."""
     async with connect(url, origin=url, compression=None, max_size=None) as connection:
-        first = await asyncio.wait_for(connection.recv(), REPLY_SECONDS)
+        first = await asyncio.wait_for(connection.recv(), PATIENCE)
         assert isinstance(first, str)
         yield StrictClient(connection, decode(first, containers=len(first)))
 
@@ -126,7 +125,7 @@ class Running:
     def end(self, number: int) -> tuple[int, str]:
         """Send a signal and return the exit status and what it wrote to standard error."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=REPLY_SECONDS)
+        _, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, errors
 
 
@@ -150,4 +149,4 @@ def hermes_run() -> Iterator[Callable[..., Running]]:
     yield run
     for process in started:
         process.terminate()
-        process.communicate(timeout=REPLY_SECONDS)
+        process.communicate(timeout=PATIENCE)

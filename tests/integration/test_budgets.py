@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+from bounds import promised
+
 import hermes
 from hermes.lifecycle import State
 
@@ -27,7 +29,7 @@ assert not unwanted, unwanted
 
 def test_a_module_process_pays_little_to_import_hermes_and_no_event_loop() -> None:
     costs = [float(subprocess.check_output([sys.executable, "-c", IMPORT_COST])) for _ in range(5)]
-    assert min(costs) < 0.12  # the goal is 0.06 s on a quiet machine
+    assert min(costs) < promised(0.12)  # the goal is 0.06 s on a quiet machine
 
 
 def test_a_session_of_three_modules_starts_quickly(counters: Path, write: Callable[[str, str], Path]) -> None:
@@ -43,7 +45,7 @@ def test_a_session_of_three_modules_starts_quickly(counters: Path, write: Callab
         session.step()
         spans.append(time.monotonic() - begin)
         session.close()
-    assert min(spans) < 3.0  # the goal is 1.5 s
+    assert min(spans) < promised(3.0)  # the goal is 1.5 s
 
 
 def test_a_paused_session_without_clients_is_idle(counters: Path) -> None:
@@ -56,7 +58,7 @@ def test_a_paused_session_without_clients_is_idle(counters: Path) -> None:
         Event().wait(IDLE_SECONDS)  # nothing is awaited: this is the time over which idling is measured
         used = cpu(engine.pid) + cpu(os.getpid()) - before
         assert session.state is State.PAUSED
-        assert used / IDLE_SECONDS < 0.05  # the goal is 0.01
+        assert used / IDLE_SECONDS < promised(0.05)  # the goal is 0.01
 
 
 def cpu(pid: int) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from select import select
 
 import pytest
+from bounds import PATIENCE, promised
 
 SCRIPT = """
 import os, sys
@@ -56,8 +57,8 @@ def test_a_killed_owner_leaves_nothing(
     running = hermes_pids() - {script.pid}
     assert len(running) == 3  # engine and two modules
     (os.killpg if group else os.kill)(script.pid, number)
-    assert gone(running, 2.5)
-    script.communicate(timeout=5)
+    assert gone(running, promised(2.5))
+    script.communicate(timeout=PATIENCE)
     assert script.returncode == -number
 
 
@@ -70,10 +71,10 @@ def test_a_script_that_ends_without_close_leaves_nothing_and_keeps_its_exit_code
 ) -> None:
     script = started(counters, end)
     running = hermes_pids() - {script.pid}
-    _, errors = script.communicate(timeout=10)
+    _, errors = script.communicate(timeout=PATIENCE)
     assert script.returncode == status
     assert ("SystemError" in errors) == (end == "raise SystemError")
-    assert gone(running, 2.5)
+    assert gone(running, promised(2.5))
 
 
 def test_an_interrupt_raises_in_the_script_within_a_second_and_leaves_the_session_paused(counters: Path) -> None:
@@ -91,8 +92,8 @@ except KeyboardInterrupt:
         assert script.poll() is None
     begin = time.monotonic()
     os.killpg(script.pid, signal.SIGINT)
-    out, errors = script.communicate(timeout=10)
-    assert time.monotonic() - begin < 3
+    out, errors = script.communicate(timeout=PATIENCE)
+    assert time.monotonic() - begin < promised(3)
     assert (out, errors, script.returncode) == ("paused\npaused interrupt 3\n", "", 0)
 
 
@@ -111,7 +112,7 @@ def test_an_interrupt_during_start_leaves_nothing(
     assert "importing" in script.stderr.readline()
     running = hermes_pids() - {script.pid}
     os.kill(script.pid, signal.SIGINT)
-    _, errors = script.communicate(timeout=10)
+    _, errors = script.communicate(timeout=PATIENCE)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert script.returncode == -signal.SIGINT
-    assert gone(running, 2.5)
+    assert gone(running, promised(2.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import PATIENCE, promised
 
 from hermes import examples
 
@@ -18,7 +20,7 @@ from hermes import examples
 def hermes(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
     """Run the command line to its end; return exit status, standard output and standard error."""
     command = [sys.executable, "-m", "hermes", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=cwd, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -40,7 +42,7 @@ def test_an_interrupt_ends_everything_within_two_seconds(
     running = hermes_run(counters)
     begin = time.monotonic()
     assert running.end(number) == (status, f"hermes: {word}\n")
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < promised(2)
 
 
 def test_an_interrupt_during_start_ends_everything(write: Callable[[str, str], Path]) -> None:
@@ -52,8 +54,8 @@ def test_an_interrupt_during_start_ends_everything(write: Callable[[str, str], P
         assert "importing" in process.stderr.readline()
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-        assert time.monotonic() - begin < 2.5
+        process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - begin < promised(2.5)
         assert process.returncode == 130
 
 
@@ -121,7 +123,9 @@ def test_wrong_usage_is_status_2(arguments: list[object], text: str) -> None:
 def test_the_demonstration_shows_what_an_outside_viewer_received(tmp_path: Path) -> None:
     status, out, errors = hermes("demo", "--seconds", "2", cwd=tmp_path)
     assert status == 0, errors
-    assert "An outside viewer received 1" in out
+    received = re.search(r"An outside viewer received (\d+) frames", out)
+    assert received
+    assert promised(100, slack=0.5) <= int(received[1]) < 200
     assert "plane.altitude" in out
     assert "Fingerprint" in out
     assert (tmp_path / "hermes-demo.png").read_bytes().startswith(b"\x89PNG")

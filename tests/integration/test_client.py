@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import PATIENCE, promised
 
 import hermes
 from hermes import AsyncClient, AsyncSession, Client, Session
 from hermes.errors import BadParams, BadValue, ConnectionFailed, Forbidden, NoSession, SessionClosed, UnknownSignal
-
-DEADLINE = 20.0
 
 NAMES = (
     "a.count",
@@ -66,7 +65,7 @@ async def test_a_client_does_all_that_a_session_does(hermes_run: Callable[..., A
         names = await client.subscribe(["b.*", "a.count"], telemetry_hz=30)
         assert names == ("b.count", "b.ramp", "b.push", "b.gain", "a.count")
         frames = client.telemetry()
-        received = [await asyncio.wait_for(anext(frames), DEADLINE) for _ in range(5)]
+        received = [await asyncio.wait_for(anext(frames), PATIENCE) for _ in range(5)]
         assert [frame.values[0] for frame in received] == [frame.frame for frame in received]
         assert [frame.frame for frame in received] == sorted({frame.frame for frame in received})
         assert {frame.names for frame in received} == {names}
@@ -75,7 +74,7 @@ async def test_a_client_does_all_that_a_session_does(hermes_run: Callable[..., A
         assert (status.state, status.clients, status.frame) == ("paused", 2, client.frame)
         assert status.sent >= 5
         assert await client.unsubscribe(["b.*"]) == ("a.count",)
-        assert (await asyncio.wait_for(anext(frames), DEADLINE)).values.tolist() == [status.frame]
+        assert (await asyncio.wait_for(anext(frames), PATIENCE)).values.tolist() == [status.frame]
         assert await client.unsubscribe() == ()
         await client.reset()
         assert (client.frame, client.state) == (0, "paused")
@@ -147,7 +146,7 @@ async def test_a_cancelled_run_pauses_at_a_frame_boundary(session: AsyncSession)
         running = asyncio.Event()
         client.observe(lambda event, _fields: running.set() if event == "running" else None)
         run = asyncio.create_task(client.run(1000.0))
-        await asyncio.wait_for(running.wait(), DEADLINE)
+        await asyncio.wait_for(running.wait(), PATIENCE)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -194,13 +193,14 @@ async def test_who_blocks_the_loop_still_gets_the_newest_frame(hermes_run: Calla
     async with AsyncClient(hermes_run(counters).url) as client:
         await client.subscribe(["a.count"])
         frames = client.telemetry()
-        lags = []
+        shares = []
         for _ in range(5):
-            await anext(frames)
-            time.sleep(0.3)  # 30 frames, in which nothing of this process runs
+            before = await anext(frames)
+            time.sleep(0.5)  # 50 frames, in which nothing of this process runs
             frame = await anext(frames)
-            lags.append((await client.status()).frame - frame.frame)
-        assert min(lags) < 10
+            now = (await client.status()).frame
+            shares.append((now - frame.frame) / (now - before.frame))  # 1 for the oldest that waits
+        assert min(shares) < promised(0.2, slack=2.5)
 
 
 # -- whom to connect to
@@ -284,7 +284,7 @@ def test_a_script_may_forget_to_close(hermes_run: Callable[..., Any], counters: 
         "print(client.step(4), next(client.telemetry()).values[0], client['b.count'])\n"
     )
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "4 4.0 4\n", "")
 
 
@@ -301,7 +301,7 @@ def test_an_interrupt_of_a_run_pauses_the_session(hermes_run: Callable[..., Any]
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=DEADLINE)[0] == "paused\npaused 2\n"
+        assert process.communicate(timeout=PATIENCE)[0] == "paused\npaused 2\n"
         assert process.returncode == 0
 
 
@@ -313,7 +313,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def outcome(*arguments: object) -> tuple[int, str, str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -375,7 +375,7 @@ def test_a_reader_that_has_enough_ends_the_watch_quietly(
     watching = started("watch", "counters", "a.*", "--hz", 50)
     assert watching.stdout.readline() == "time,frame,a.count,a.ramp,a.push,a.gain\n"
     watching.stdout.close()
-    assert watching.wait(DEADLINE) == 0
+    assert watching.wait(PATIENCE) == 0
     assert watching.stderr.read() == ""
 
 
@@ -387,7 +387,7 @@ def test_the_watch_ends_with_the_session(
     for _ in range(3):
         watching.stdout.readline()
     running.end(signal.SIGINT)
-    _, errors = watching.communicate(timeout=DEADLINE)
+    _, errors = watching.communicate(timeout=PATIENCE)
     assert (watching.returncode, errors) == (0, "session counters has closed\n")
 
 
@@ -399,7 +399,7 @@ def test_a_session_that_vanishes_is_a_failure(
     for _ in range(3):
         watching.stdout.readline()
     running.end(signal.SIGKILL)
-    _, errors = watching.communicate(timeout=DEADLINE)
+    _, errors = watching.communicate(timeout=PATIENCE)
     assert (watching.returncode, errors) == (1, f"hermes: {running.url}: the connection was lost\n")
 
 
@@ -419,7 +419,7 @@ def test_a_watch_can_be_ended_at_any_time(
     for _ in range(3):
         watching.stdout.readline()
     watching.send_signal(number)
-    _, errors = watching.communicate(timeout=DEADLINE)
+    _, errors = watching.communicate(timeout=PATIENCE)
     assert (watching.returncode, errors) == (status, words)
 
 
@@ -468,7 +468,7 @@ class Terminal:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Take what the command writes until a condition holds."""
-        limit = time.monotonic() + DEADLINE
+        limit = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < limit, self.output
             self._read()

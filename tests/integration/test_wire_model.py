@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import wiremodel as wm
+from bounds import PATIENCE
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -35,7 +36,6 @@ import hermes
 from hermes.errors import HermesError
 from hermes.strictjson import decode
 
-DEADLINE = 30.0
 UNREAD = 32 * 1024
 """Text that may wait for a client, while it says much at once, without costing it a telemetry frame."""
 
@@ -97,7 +97,7 @@ class Client:
         self.resets = 0
         self._order = 0
         self._reader = FrameReader()
-        self.sock = socket.create_connection((target.hostname, target.port), DEADLINE)
+        self.sock = socket.create_connection((target.hostname, target.port), PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.origin = "client {}:{}".format(*self.sock.getsockname())
         self.sock.sendall(upgrade_request(target.hostname or "", target.port or 0))
@@ -471,7 +471,7 @@ class World:
 
     def pump(self, done: Callable[[], bool]) -> None:
         """Let every client take what comes until something is true; fails at the deadline."""
-        limit = time.monotonic() + DEADLINE
+        limit = time.monotonic() + PATIENCE
         while not done():
             assert time.monotonic() < limit, f"waited in vain; {self.transcript}"
             readable, _, _ = select.select([client.sock for client in self.clients], [], [], 0.005)

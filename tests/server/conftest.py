@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any
 
 import pytest
+from bounds import PATIENCE
 from rawframes import TEXT, client_frame
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -21,7 +22,6 @@ from hermes.server.client import Client
 from hermes.server.telemetry import decode_telemetry
 from hermes.server.websocket import HermesServer, Reply
 
-DEADLINE = 10.0
 EVENTS = {"pause": "paused", "resume": "running", "reset": "reset"}
 
 
@@ -107,7 +107,7 @@ class Rig:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the server work until a condition holds."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await asyncio.sleep(0.001)
 
@@ -133,7 +133,7 @@ class Viewer:
 
     async def receive(self) -> dict[str, Any] | None:
         """Return the next message, or None where it is telemetry."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             message = await self.connection.recv()
         if isinstance(message, bytes):
             frame, time, values = decode_telemetry(message)
@@ -175,7 +175,7 @@ class Viewer:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Receive until a condition holds."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await self.receive()
 

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
+from bounds import PATIENCE, promised
 from rawframes import FrameReader
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -34,7 +35,7 @@ async def read(sock: socket.socket, enough: int) -> bytes:
     """Read until there is enough, or until the connection ends."""
     sock.setblocking(False)
     found = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(found) < enough:
             try:
                 piece = await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
@@ -60,7 +61,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_nobody_else_notices(
             stalled = loop.time() - begin
         while_stalled = [frame for frame, _, _ in viewer.frames[joined:]]
         assert stalled > 0.4
-        assert len(while_stalled) > 0.6 * 100 * stalled
+        assert len(while_stalled) > promised(0.6, slack=0.25) * 100 * stalled
         assert while_stalled == sorted(while_stalled)
         await viewer.watch(0.2)
     cut_off = [record for record in caplog.records if "cut off" in record.message]
@@ -75,8 +76,8 @@ async def test_a_client_that_stops_reading_in_earnest_is_cut_off_after_5_seconds
         await rig.until(lambda: rig.clients == 2)
         begin = asyncio.get_running_loop().time()
         await viewer.until(lambda: rig.clients == 1)
-        assert 4.5 < asyncio.get_running_loop().time() - begin < 9.0
-        assert await viewer.watch(1.0) > 40
+        assert 4.5 < asyncio.get_running_loop().time() - begin < promised(9.0)
+        assert await viewer.watch(1.0) > promised(40, slack=0.25)
 
 
 async def test_a_slow_client_is_told_of_once_to_the_others_and_to_the_session(
@@ -114,14 +115,14 @@ async def test_who_reads_a_tenth_of_its_stream_keeps_its_connection_and_gets_fra
         loop, reader, behind = asyncio.get_running_loop(), FrameReader(), []
         size = 24 + 8 * 4_000
         begin = loop.time()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while loop.time() < begin + 7.0:  # longer than it takes to be given up
                 for opcode, payload in reader.feed(await loop.sock_recv(sock, size // 10)):
                     if opcode == 2 and loop.time() > begin + 3.0:
                         behind.append(rig.frame - int.from_bytes(payload[4:12], "little"))
                 await asyncio.sleep(1 / 60)
         assert rig.clients == 1
-        assert rig.inside[0].backlog.skipped > 100
+        assert rig.inside[0].backlog.skipped > promised(100, slack=0.25)
         committed_per_second = rig.frame / (loop.time() - begin)
         assert behind
         assert min(behind) < 3.0 * committed_per_second
@@ -302,7 +303,7 @@ async def test_closing_takes_at_most_2_s_whatever_the_clients_do(
         during = asyncio.all_tasks()
         begin = loop.time()
         await rig.server.close()
-        assert loop.time() - begin <= 2.0
+        assert loop.time() - begin <= promised(2.0)
         assert rig.clients == 0
         left = {task for task in asyncio.all_tasks() & during if task.get_name().startswith("hermes-")}
         assert left == set()
@@ -364,7 +365,7 @@ async def test_a_place_is_not_lost_with_a_client_that_vanishes_in_its_handshake(
                 for _ in range(turns // 4):
                     await asyncio.sleep(0)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        async with AsyncExitStack() as clients, asyncio.timeout(10):
+        async with AsyncExitStack() as clients, asyncio.timeout(PATIENCE):
             while rig.clients < 2:
                 with suppress(InvalidStatus):  # until the server has seen that the others are gone
                     await clients.enter_async_context(view(rig))

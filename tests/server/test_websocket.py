@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from bounds import PATIENCE, promised
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
@@ -296,11 +297,14 @@ async def test_each_client_gets_its_own_signals_in_its_own_order(serve: Any, vie
 
 async def test_telemetry_keeps_its_rate_and_its_order(serve: Any, view: Any) -> None:
     async with serve(ticking=True) as rig, view(rig) as viewer, view(rig) as slower:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
         await slower.subscribe("*", telemetry_hz=10)
         await viewer.subscribe("*")
         await asyncio.gather(viewer.watch(2.0), slower.watch(2.0))
-        assert 90 <= len(viewer.frames) <= 124
-        assert 15 <= len(slower.frames) <= 23
+        seconds = loop.time() - begin
+        assert promised(90, slack=0.25) <= len(viewer.frames) <= 60 * seconds + 4
+        assert promised(15, slack=0.25) <= len(slower.frames) <= 10 * seconds + 3
         assert all(earlier[0] <= later[0] for earlier, later in pairwise(viewer.frames))
         assert all(time == frame / 100 for frame, time, _ in viewer.frames)
 
@@ -336,7 +340,7 @@ async def test_closing_is_told_and_the_connection_ends_with_1001(serve: Any, vie
 async def test_a_flood_of_commands_is_slowed_and_answered_to_the_last_and_nobody_else_notices(
     serve: Any, view: Any
 ) -> None:
-    flood = 800
+    flood = 1_600
     async with serve(ticking=True) as rig, view(rig) as viewer, view(rig) as flooding:
         await viewer.subscribe("*")
         before = await viewer.watch(1.0)
@@ -359,8 +363,8 @@ async def test_a_flood_of_commands_is_slowed_and_answered_to_the_last_and_nobody
         assert await answers == list(range(flood))
         await sending
         seconds = loop.time() - begin
-        assert (flood - 400) / 200 * 0.95 <= seconds < (flood - 400) / 200 + 5
-        assert during > 0.6 * before
+        assert (flood - 400) / 200 * 0.95 <= seconds < (flood - 400) / 200 + promised(5)
+        assert during > promised(0.6, slack=0.25) * before
         assert watching.backlog.skipped == 0
         assert rig.inside[1].protocol.commands == flood
 
@@ -540,7 +544,7 @@ async def exchange(port: int, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -566,7 +570,7 @@ GARBAGE = [
 async def test_garbage_on_the_port_neither_crashes_nor_logs_a_traceback(
     serve: Any, view: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(websocket, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(websocket, "HANDSHAKE_SECONDS", 2.0)
     caplog.set_level(logging.DEBUG)
     async with serve(ticking=True) as rig, view(rig) as viewer:
         await viewer.subscribe("*")

@@ -24,7 +24,7 @@ ABNORMAL = 1006
 """The close code of a connection that ended without one."""
 
 READ = 64 * 1024
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 30.0
 
 
 class Client:
