@@ -67,7 +67,8 @@ async def test_a_client_does_all_that_a_session_does(hermes_run: Callable[..., A
         frames = client.telemetry()
         received = [await asyncio.wait_for(anext(frames), PATIENCE) for _ in range(5)]
         assert [frame.values[0] for frame in received] == [frame.frame for frame in received]
-        assert [frame.frame for frame in received] == sorted({frame.frame for frame in received})
+        assert [frame.frame for frame in received] == sorted(frame.frame for frame in received)
+        assert received[-1].frame > received[0].frame
         assert {frame.names for frame in received} == {names}
         await client.pause()
         status = await client.status()
