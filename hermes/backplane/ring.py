@@ -119,6 +119,23 @@ class RingReader:
             return None
         return Snapshot._make((*_SLOT.unpack_from(copy), copy[SLOT_HEADER:]))
 
+    def stretch(self, first: int, limit: int) -> tuple[int, bytes]:
+        """Copy up to `limit` slots from the sequence `first` on, as far as they lie together in the ring.
+
+        Returns the sequence of the first whole slot, later than `first` where the ring has lost some, and the bytes of
+        it and of those that follow it: none where nothing newer is committed, or where the writer has meanwhile
+        overtaken all that was copied. The next call begins behind them either way, so it always gets further.
+        """
+        committed, slots, stride = self.committed, self._layout.slots, self._layout.stride
+        first = max(first, committed - slots + 2)
+        place = first % slots
+        count = max(0, min(committed - first + 1, slots - place, limit))
+        start = self._layout.ring + place * stride
+        copy = bytes(self._memory[start : start + count * stride])
+        fence()
+        overtaken = min(count, max(0, self.committed - slots + 2 - first))
+        return first + overtaken, copy[overtaken * stride :] if overtaken else copy
+
     def release(self) -> None:
         """Give up every view of the memory."""
         self._committed.release()

@@ -114,6 +114,10 @@ class SharedMemoryManager:
         """Return the frame of a committed sequence, or None where the ring no longer holds it."""
         return self._reader.read(sequence)
 
+    def stretch(self, first: int, limit: int) -> tuple[int, bytes]:
+        """Copy committed slots that lie together in the ring (see `RingReader.stretch`)."""
+        return self._reader.stretch(first, limit)
+
     @property
     def committed(self) -> int:
         """The newest committed sequence; 0 before the first commit."""
