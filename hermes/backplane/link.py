@@ -22,6 +22,13 @@ _CHUNK = 1 << 18
 WILL = "will"
 """The `verb` of what is no command: the session names the `path` of a file to be removed should it die suddenly."""
 
+DRAINED = "drained"
+"""The `verb` of what is no command: the session has drained the ring up to `sequence`, and the engine is to keep what
+comes after; None when nobody asks it to any more."""
+
+UNDRAINED = "undrained"
+"""The `type` of the record by which the engine asks for a `DRAINED`, because slots wait to be drained."""
+
 
 class Link:
     """One end of the link."""

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
-from hermes.backplane.link import WILL, Link
+from hermes.backplane.link import DRAINED, UNDRAINED, WILL, Link
 from hermes.engine import journal
 from hermes.engine.job import Job
 from hermes.engine.output import LineBudget
 from hermes.engine.pacing import Pacer
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
+from hermes.engine.reader import LosslessReader
 from hermes.engine.scheduler import OwnerGoneError, Scheduler
 from hermes.errors import CommandError, HermesError, SessionClosed, to_wire
 from hermes.lifecycle import State, Verb, following
@@ -64,6 +65,7 @@ class Engine:
         self._overrun_event_ns = 0
         self._moved = False
         self._will: str | None = None
+        self._reader: LosslessReader | None = None
         self._manager = ProcessManager(plan, self._hand_on, (link.fileno(), owner_pidfd), self._read)
         self._scheduler: Scheduler | None = None
 
@@ -123,6 +125,8 @@ class Engine:
         for command in self._link.receive():
             if command["verb"] == WILL:
                 self._will = command["path"]
+            elif command["verb"] == DRAINED:
+                self._reader = self._reader_at(command["sequence"])
             else:
                 self._waiting.append(command)
         if any(command["verb"] == Verb.CLOSE for command in self._waiting):
@@ -152,7 +156,19 @@ class Engine:
         """Return the first command that the step or run in progress does not come before."""
         job = self._job
         ready = (one for one in self._waiting if job is None or not job.comes_before(Verb(one["verb"])))
-        return next(ready, None)
+        command = next(ready, None)
+        if command is not None and command["verb"] in (Verb.SET, Verb.RESET) and not self._has_room():
+            return None
+        return command
+
+    def _has_room(self) -> bool:
+        """Return whether a frame may be committed; where not, the owner has been asked to drain and will answer."""
+        return self._reader is None or self._reader.room(self._manager.shm.committed) > 0
+
+    def _reader_at(self, sequence: int | None) -> LosslessReader | None:
+        if sequence is None:
+            return None
+        return LosslessReader(self._manager.shm.layout.slots, sequence, lambda: self._link.send({"type": UNDRAINED}))
 
     def _apply(self, command: dict[str, Any], verb: Verb) -> None:
         before = self._state
@@ -213,6 +229,9 @@ class Engine:
 
     def _advance(self) -> None:
         """Compute one frame and wait for its deadline, or several where nothing is paced; see what ends with it."""
+        if self._reader is not None and not self._has_room():
+            self._wait_for_news(None)
+            return
         stepping = self._job is not None and self._job.verb is Verb.STEP
         paced = self._plan.mode == "realtime" and not stepping
         try:
@@ -239,6 +258,8 @@ class Engine:
             ahead.append(self._plan.end_frame - self._frames.frame)
         if self._job is not None:
             ahead.append(self._job.remaining)
+        if self._reader is not None:
+            ahead.append(self._reader.room(self._manager.shm.committed))
         return min(ahead)
 
     def _conclude(self) -> None:
