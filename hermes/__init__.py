@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hermes.client import Client
     from hermes.config import HermesConfig
     from hermes.errors import ConfigurationError, HermesError, ModuleDied, ModuleError, ModuleFailed, ModuleHung
+    from hermes.history.recording import Recording
+    from hermes.history.table import History
     from hermes.module import Input, Module, Output, Parameter
     from hermes.session import Session
 
@@ -31,6 +33,7 @@ _HOMES = {
     "ConfigurationError": "hermes.errors",
     "HermesConfig": "hermes.config",
     "HermesError": "hermes.errors",
+    "History": "hermes.history.table",
     "Input": "hermes.module",
     "Module": "hermes.module",
     "ModuleDied": "hermes.errors",
@@ -39,6 +42,7 @@ _HOMES = {
     "ModuleHung": "hermes.errors",
     "Output": "hermes.module",
     "Parameter": "hermes.module",
+    "Recording": "hermes.history.recording",
     "Session": "hermes.session",
     "examples": "hermes.examples",
 }
@@ -50,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "HermesConfig",
     "HermesError",
+    "History",
     "Input",
     "Module",
     "ModuleDied",
@@ -58,6 +63,7 @@ __all__ = [
     "ModuleHung",
     "Output",
     "Parameter",
+    "Recording",
     "Session",
     "examples",
 ]

@@ -18,6 +18,9 @@ from hermes.backplane.signals import SignalRegistry, Value
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
 from hermes.errors import HermesError, NotReady
+from hermes.history.feed import Patterns
+from hermes.history.recording import Recording
+from hermes.history.table import History
 from hermes.hosting import in_notebook, on_loop
 from hermes.lifecycle import State
 from hermes.run import Observer, Run
@@ -162,6 +165,14 @@ class AsyncSession:
         assert self._loop is not None
         return await on_loop(self._loop, self._run.timing())
 
+    def history(self, patterns: Patterns = ("*",), last: float | None = None) -> History:
+        """Return the frames of the current epoch that are kept of some signals, by name or pattern.
+
+        `last` limits them to the newest seconds of simulation time. May be called on any thread, and after `close`.
+        Raises NotReady, UnknownSignal or BadParams.
+        """
+        return self._run.feed.history(patterns, last)
+
     # -- the verbs
 
     async def start(self) -> None:
@@ -206,6 +217,17 @@ class AsyncSession:
         Raises UnknownSignal, ReadOnlySignal, WiredSignal or BadValue.
         """
         await self._perform(Action.SET, values=values)
+
+    async def record(self, patterns: Patterns = ("*",), lossless: bool = False) -> Recording:
+        """Keep every frame of some signals, by name or pattern, from the newest one on until it is stopped.
+
+        Where the session's loop is blocked for longer than the ring lasts, frames are missed, and named in `missed`.
+        `lossless` makes the engine wait instead, which only ``execution.mode: afap`` allows. Raises NotReady,
+        UnknownSignal or ConfigurationError.
+        """
+        self._run.memory("record")
+        assert self._loop is not None
+        return await on_loop(self._loop, self._run.record(patterns, lossless=lossless))
 
     async def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""

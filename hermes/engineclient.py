@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hermes.backplane.link import WILL, Link
+from hermes.backplane.link import DRAINED, WILL, Link
 from hermes.engine.plan import Plan
 from hermes.errors import EngineDied, HermesError, SessionClosed, from_wire
 
@@ -102,6 +102,11 @@ class EngineClient:
     def bequeath(self, path: Path) -> None:
         """Let the engine remove a file should this process die without being able to."""
         self._send({"verb": WILL, "path": str(path)})
+
+    def drained(self, sequence: int | None) -> None:
+        """Let the engine keep every slot after `sequence` until told more; None lets it go on regardless."""
+        if not self.ended.done():
+            self._send({"verb": DRAINED, "sequence": sequence})
 
     def take_memory(self) -> int:
         """Return the descriptor of the backplane, which came with the engine's `started`; now the caller's."""

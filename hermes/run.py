@@ -31,6 +31,9 @@ from hermes.errors import (
     from_wire,
 )
 from hermes.frametime import FrameClock, exact_seconds
+from hermes.history.feed import Feed, Patterns
+from hermes.history.lossless import record_lossless
+from hermes.history.recording import Recording
 from hermes.lifecycle import State, Verb
 from hermes.mirror import Mirror, failure_fields
 from hermes.planning import located, plan_for
@@ -54,6 +57,7 @@ class Run:
     def __init__(self, config: HermesConfig, port: int | None, serve: bool | None) -> None:
         self.config = config
         self.mirror = Mirror()
+        self.feed = Feed()
         self.observers: list[Observer] = []
         self.server: HermesServer | None = None
         self.file: ConnectionFile | None = None
@@ -151,6 +155,12 @@ class Run:
                 await engine.request(Verb.PAUSE, "interrupt")
             raise
 
+    async def record(self, patterns: Patterns, *, lossless: bool) -> Recording:
+        """Begin a recording; for a lossless one the engine waits from then on."""
+        if lossless:
+            return await record_lossless(self.feed, self.config, patterns, lambda: self.request(Verb.LOOK))
+        return self.feed.record(patterns, lossless=False)
+
     async def start(self) -> None:
         """Start engine, modules and server; on any error, close again and raise it."""
         if self._engine is not None or self.mirror.state is not State.STARTING:
@@ -244,6 +254,7 @@ class Run:
         self.mirror.state = State.CLOSED
         shm, self._shm = self._shm, None
         if shm is not None:
+            self.feed.close()
             self._last = shm.snapshot()
             shm.close()
 
@@ -251,10 +262,12 @@ class Run:
         if record["type"] == "started":
             assert self._engine is not None
             self._shm = SharedMemoryManager.attach(self._engine.take_memory())
+            self.feed.open(self._shm, lambda: self.mirror.state is State.RUNNING, self._engine.drained)
             self._settle_start(None)
         elif record["type"] == "start_failed":
             self._settle_start(from_wire(record))
         event = self.mirror.take(record)
+        self.feed.hear(record)
         if event is not None:
             self._publish(*event)
 

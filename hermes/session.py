@@ -18,6 +18,9 @@ from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
 from hermes.config import HermesConfig
 from hermes.errors import HermesError, SessionClosed
+from hermes.history.feed import Patterns
+from hermes.history.recording import Recording
+from hermes.history.table import History
 from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
 from hermes.run import Observer
@@ -134,6 +137,13 @@ class Session:
         """Return the values of several signals, by name or pattern, of one and the same frame."""
         return self.aio.get(names)
 
+    def history(self, patterns: Patterns = ("*",), last: float | None = None) -> History:
+        """Return the frames of the current epoch that are kept of some signals; `last` limits them to so many seconds.
+
+        Raises NotReady, UnknownSignal or BadParams.
+        """
+        return self.aio.history(patterns, last)
+
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
         self.aio.observe(observer)
@@ -182,6 +192,14 @@ class Session:
     def set(self, values: Mapping[str, object]) -> None:
         """Set several inputs or parameters before the same frame, all or none."""
         self._call(self.aio.set(values))
+
+    def record(self, patterns: Patterns = ("*",), lossless: bool = False) -> Recording:
+        """Keep every frame of some signals until the recording is stopped: ``with session.record("a.*") as seen: ...``.
+
+        `lossless` makes the engine wait where frames would be missed (``execution.mode: afap`` only). Raises NotReady,
+        UnknownSignal or ConfigurationError.
+        """
+        return self._call(self.aio.record(patterns, lossless))
 
     def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
