@@ -25,7 +25,7 @@ class History:
 
     `data` is a structured array, a row a frame: `frame` (i8), `time` (f8, seconds of simulation time), then a field
     per signal under its qualified name and with its own type. `missed` names the frames that were lost before they
-    could be copied, `decimated` the stretch of which only every so-manieth frame is kept (None where all are).
+    could be copied, `decimated` the stretch of which only some frames are kept (None where all are).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class History:
 
     def __repr__(self) -> str:
         thin = self.decimated
-        thinned = f", every {thin.stride}th of frames {thin.first}-{thin.last}" if thin else ""
+        thinned = f", one in {thin.stride} of frames {thin.first}-{thin.last}" if thin else ""
         return f"<History of epoch {self.epoch}: {summary(self.data, self.units)}{thinned}, {self.missed!r}>"
 
     def _repr_html_(self) -> str:

@@ -147,3 +147,87 @@ def test_a_reader_that_was_overtaken_while_copying_gets_nothing(shm: SharedMemor
     assert reader.read(1) is None
     reader._memory = whole
     assert shm.snapshot().sequence == 8
+
+
+def frames_of(slots: bytes, shm: SharedMemoryManager) -> list[int]:
+    """Return the frame numbers of copied slots; in each, every cell holds it too."""
+    stride = shm.layout.stride
+    frames = []
+    for at in range(0, len(slots), stride):
+        sequence, _, frame = (int.from_bytes(slots[at + 8 * word : at + 8 * word + 8], "little") for word in range(3))
+        assert sequence == frame
+        assert slots[at + 64 : at + 64 + 8 * len(shm.registry)] == frame.to_bytes(8, "little") * len(shm.registry)
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize("burst", [1, 5, 7, 8, 20])
+def test_stretches_follow_each_other_around_the_ring(shm: SharedMemoryManager, limit: int, burst: int) -> None:
+    assert shm.stretch(1, limit) == (1, b"")
+    seen: list[int] = []
+    for begin in range(0, 3 * burst, burst):
+        for frame in range(begin + 1, begin + burst + 1):
+            write(shm, frame)
+        position = begin
+        while position < begin + burst:
+            first, slots = shm.stretch(position + 1, limit)
+            frames = frames_of(slots, shm)
+            assert 1 <= len(frames) <= limit
+            assert frames == list(range(first, first + len(frames)))
+            seen += frames
+            position = frames[-1]
+        held = range(max(begin, begin + burst - 7) + 1, begin + burst + 1)
+        assert seen[-len(held) :] == list(held), "slots - 1 frames, the newest included, and none twice"
+        assert shm.stretch(position + 1, limit) == (position + 1, b"")
+    assert len(seen) == 3 * min(burst, 7)
+
+
+@pytest.mark.parametrize("meanwhile", range(12))
+@pytest.mark.parametrize("before", [6, 7, 11])
+def test_a_stretch_is_without_what_the_writer_may_have_overtaken(
+    shm: SharedMemoryManager, before: int, meanwhile: int
+) -> None:
+    for frame in range(1, before + 1):
+        write(shm, frame)
+    reader = shm._reader
+    whole = reader._memory
+
+    class Slow:
+        def __getitem__(self, place: slice) -> memoryview:
+            early = bytes(whole[place])
+            for frame in range(before + 1, before + meanwhile + 1):
+                write(shm, frame)
+            late = bytes(whole[place])
+            stride = shm.layout.stride
+            torn = [
+                early[at : at + stride // 2] + late[at + stride // 2 : at + stride]
+                for at in range(0, len(early), stride)
+            ]
+            return memoryview(b"".join(torn))
+
+    reader._memory = Slow()  # type: ignore[assignment]
+    first, slots = shm.stretch(1, 100)
+    reader._memory = whole
+    frames = frames_of(slots, shm)
+    oldest = max(1, before - 6)
+    end = min(before, oldest + 7 - oldest % 8)  # the copy ends with the ring
+    survivors = [frame for frame in range(oldest, end + 1) if frame >= before + meanwhile - 6]
+    assert frames == survivors
+    assert first == (survivors[0] if survivors else end + 1)
+
+
+def test_stretches_beside_a_flat_out_writer_are_whole() -> None:
+    memory = SharedMemoryManager.create(registry(CELLS), history=64)
+    whole = position = shortened = 0
+    with flat_out_writer(memory):
+        while whole < READS:
+            first, slots = memory.stretch(position + 1, 16)
+            frames = frames_of(slots, memory)
+            assert frames == list(range(first, first + len(frames)))
+            assert first > position
+            whole += len(frames)
+            shortened += first != position + 1
+            position = first - 1 + len(frames)
+    memory.close()
+    assert shortened
