@@ -34,6 +34,13 @@ class Model:
         self.drained: list[int] = []
         self.recordings: list[tuple[Recording, int]] = []
 
+    def act(self, action: str) -> None:
+        """Drain, and begin a recording where the action is that."""
+        self.bench.feed.drain()
+        self.drain()
+        if action == "record":
+            self.recordings.append((self.bench.feed.record("*", lossless=False), self.bench.sequence))
+
     def drain(self) -> None:
         committed = self.bench.sequence
         oldest = max(self.position + 1, committed - SLOTS + 2)
@@ -53,6 +60,12 @@ def test_what_is_kept_and_what_is_missed_is_exactly_what_was_committed(actions: 
     asyncio.run(follow(actions))
 
 
+def tell(bench: Bench, records: list[dict[str, Any]]) -> None:
+    """Let the feed hear what the engine has said."""
+    while records:
+        bench.feed.hear(records.pop(0))
+
+
 async def follow(actions: list[tuple[str, int]]) -> None:
     bench = Bench()
     model = Model(bench)
@@ -66,17 +79,11 @@ async def follow(actions: list[tuple[str, int]]) -> None:
                 bench.commit()
             case "reset":
                 unheard += bench.reset()
-            case "drain":
-                bench.feed.drain()
-                model.drain()
-            case "record":
-                model.recordings.append((bench.feed.record("*", lossless=False), bench.sequence))
-                model.drain()
             case "hear":
-                while unheard:
-                    bench.feed.hear(unheard.pop(0))
-    for record in unheard:
-        bench.feed.hear(record)
+                tell(bench, unheard)
+            case _:
+                model.act(action)
+    tell(bench, unheard)
     bench.close()  # which drains
     model.drain()
     for recording, since in model.recordings:
