@@ -1,4 +1,8 @@
-"""Every frame of some signals from one moment on, through resets, until stopped."""
+"""Every frame of some signals from one moment on, through resets, until stopped.
+
+Rows are put into blocks, each as large as all before it, up to a bound. So no row is moved as the recording grows: one
+array that doubles would hold up the session's loop for most of a second at half a gigabyte.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hermes.backplane.layout import CELL
 from hermes.backplane.signals import SignalRegistry
 from hermes.history.missed import Epochs, Missed, MissedLog
 from hermes.history.rows import CELLS, EPOCH, FRAME, TIME, Place, Table, Words, as_table, table_dtype
@@ -16,7 +21,9 @@ from hermes.history.table import dataframe, field, summary, table_html, units_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIRST_ROWS = 1024
+_FEWEST_ROWS = 64
+_BLOCK_BYTES = 64 * 1024 * 1024
+"""Large enough for the system to give huge pages: with 16 MiB, most of the cost was page faults."""
 _HEAD = TIME - EPOCH + 1
 
 
@@ -35,9 +42,9 @@ class Source(Protocol):
 class Recording:
     """A growing table of frames, as `Session.record` returns it; a context manager that stops at its end.
 
-    It begins with the frame that was the newest when it started. It takes 8 bytes per signal and frame, and as much
-    again while it grows, until `stop`; what it has may be read at any time and on any thread, also after
-    the session is closed. Whoever lets go of it ends it.
+    It begins with the frame that was the newest when it started. It takes 8 bytes per signal and frame
+    (and 24 per frame) until `stop`. What it has may be read at any time and on any thread, also after the session is
+    closed. Letting go of it ends it.
     """
 
     def __init__(
@@ -49,8 +56,9 @@ class Recording:
         self._dtype = table_dtype(signals, with_epoch=True)
         self._words = [*range(EPOCH, TIME + 1), *(CELLS + registry.index(name) for name in names)]
         self._contiguous = self._words[_HEAD:] == list(range(CELLS, CELLS + len(names)))
-        self._rows: Words = np.empty((_FIRST_ROWS, len(self._words)), np.uint64)
-        self._count = 0
+        self._full: list[Words] = []
+        self._block = self._empty(0)
+        self._used = self._count = 0
         self._log = MissedLog(epochs)
         self.lossless = lossless
         self.stopped = False
@@ -70,8 +78,10 @@ class Recording:
         """
         with self._source.lock:
             self._source.drain()
-            rows = self._rows[: self._count]
-            return as_table(rows if self.stopped else rows.copy(), self._dtype)
+            rows = np.concatenate([*self._full, self._block[: self._used]])
+            if self.stopped:
+                self._full, self._block, self._used = [rows], self._empty(0), 0
+            return as_table(rows, self._dtype)
 
     @property
     def missed(self) -> Missed:
@@ -129,25 +139,36 @@ class Recording:
 
     def take(self, slots: Words) -> None:
         """Take slots, at least one, in order, one of each epoch and frame; a frame that is here already is replaced."""
-        if self._count and (self._rows[self._count - 1, : FRAME - EPOCH + 1] == slots[0, EPOCH : FRAME + 1]).all():
+        newest = self._block[self._used - 1 : self._used, : FRAME - EPOCH + 1]
+        if len(newest) and (newest == slots[0, EPOCH : FRAME + 1]).all():
+            self._used -= 1
             self._count -= 1
-        end = self._count + len(slots)
-        self._reserve(end)
-        room = self._rows[self._count : end]
-        if self._contiguous:
-            room[:, :_HEAD] = slots[:, EPOCH : TIME + 1]
-            room[:, _HEAD:] = slots[:, CELLS : CELLS + len(self._words) - _HEAD]
-        else:
-            room[:] = slots[:, self._words]
-        self._count = end
+        while len(slots):
+            if self._used == len(self._block):
+                self._begin_block()
+            room = self._block[self._used : self._used + len(slots)]
+            self._fill(room, slots[: len(room)])
+            self._used += len(room)
+            self._count += len(room)
+            slots = slots[len(room) :]
 
     def miss(self, before: Place, after: Place) -> None:
         """Take in that every slot between two published frames is lost."""
         self._log.note(before, after)
 
-    def _reserve(self, rows: int) -> None:
-        """Make room for so many rows; doubled, so that a row is copied about once however many there will be."""
-        if rows > len(self._rows):
-            larger: Words = np.empty((max(rows, 2 * len(self._rows)), len(self._words)), np.uint64)
-            larger[: self._count] = self._rows[: self._count]
-            self._rows = larger
+    def _fill(self, room: Words, slots: Words) -> None:
+        if self._contiguous:
+            room[:, :_HEAD] = slots[:, EPOCH : TIME + 1]
+            room[:, _HEAD:] = slots[:, CELLS : CELLS + len(self._words) - _HEAD]
+        else:
+            room[:] = slots[:, self._words]
+
+    def _begin_block(self) -> None:
+        most = _BLOCK_BYTES // (CELL * len(self._words))
+        block = self._empty(max(_FEWEST_ROWS, min(self._count, most)))
+        if self._used:
+            self._full.append(self._block)
+        self._block, self._used = block, 0
+
+    def _empty(self, rows: int) -> Words:
+        return np.empty((rows, len(self._words)), np.uint64)

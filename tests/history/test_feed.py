@@ -245,12 +245,15 @@ async def test_a_recording_that_finds_no_memory_stops_and_keeps_what_it_has(
     bench.commit()
     poor, rich = (bench.feed.record("*", lossless=False) for _ in range(2))
 
-    def reserve(_rows: int) -> None:
+    def begin() -> None:
         raise MemoryError
 
-    monkeypatch.setattr(poor, "_reserve", reserve)
-    bench.step(2)
-    assert (len(rich), rich.stopped) == (3, False)
-    assert (len(poor), poor.stopped) == (1, True)
+    monkeypatch.setattr(poor, "_begin_block", begin)
+    for _ in range(40):
+        bench.step(3)
+        bench.feed.drain()
+    assert (len(rich), rich.stopped) == (121, False)
+    assert (len(poor), poor.stopped) == (64, True), "one block"
+    assert poor["m.x"].tolist() == list(range(1, 65))
     assert "no memory for more of a recording" in caplog.text
     bench.close()

@@ -4,15 +4,21 @@ import numpy as np
 import pytest
 from ringbench import Bench
 
-from hermes.history.recording import _FIRST_ROWS
+from hermes.history import recording as module
+
+ROUNDS = 200
 
 
-async def test_it_grows_through_resets_and_keeps_its_data_after_stop_and_close() -> None:
+@pytest.mark.parametrize("block_bytes", [1 << 24, 4000])
+async def test_it_grows_through_resets_and_keeps_its_data_after_stop_and_close(
+    monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK_BYTES", block_bytes)
     bench = Bench()
     bench.commit()
     bench.step(2)
     with bench.feed.record(["n.x", "m.y"], lossless=False) as recording:
-        for _ in range(_FIRST_ROWS):
+        for _ in range(ROUNDS):
             bench.step(5)
             bench.feed.drain()
         for record in bench.reset():
@@ -23,7 +29,7 @@ async def test_it_grows_through_resets_and_keeps_its_data_after_stop_and_close()
     assert recording.stopped
     data = recording.data
     assert data.dtype.names == ("epoch", "frame", "time", "n.x", "m.y")
-    count = 5 * _FIRST_ROWS + 1
+    count = 5 * ROUNDS + 1
     assert len(data) == len(recording) == count + 4
     assert data["epoch"].tolist() == [0] * count + [1] * 4
     assert data["frame"].tolist() == [*range(2, count + 2), 0, 1, 2, 3]
