@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from hermes import AsyncSession, ConfigurationError, ModuleDied, Recording, Sess
 from hermes.errors import InvalidState, NotReady, SessionClosed
 from hermes.lifecycle import State
 
+DOCS = Path(__file__).parents[2] / "docs"
 SLOTS = 1024
 SECONDS = 20.0
 
@@ -327,6 +329,15 @@ def test_a_recording_may_be_read_on_any_thread_while_it_goes_on(fast: Path) -> N
             thread.join()
         assert problems == []
         assert recording["a.count"].tolist() == list(range(5_001))
+
+
+def test_the_documented_example_prints_what_it_says() -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", (DOCS / "history.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    promised = re.findall(r"print\((?:swing|recording)\) +# (.*)", source)
+    printed = done.stdout.splitlines()
+    assert [printed[0], printed[2]] == promised
 
 
 def test_the_names_are_public() -> None:
