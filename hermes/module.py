@@ -9,11 +9,13 @@ paid by every module process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from hermes.backplane.signals import Signal, SignalKind, SignalType, Value, decode_cell, encode_cell
+from hermes.randomness import Stream
 
 _VIEW = {SignalType.F64: "d", SignalType.F32: "f", SignalType.I64: "q", SignalType.I32: "i", SignalType.BOOL: "?"}
 """memoryview format of a type."""
@@ -147,14 +149,21 @@ class Module:
     _cells: dict[str, Cell]
     _numbers: dict[str, memoryview]  # those cells that may be written and need no further check
     _bound: bool
+    _stream: Stream
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Module:
         """Give the instance private cells, so that signals work before and without a worker."""
         self = super().__new__(cls)
         self._declared = class_declarations(cls)
         self._bound = False
+        self._stream = Stream(cls.__name__)
         self._use_private_cells()
         return self
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """The module's own random numbers, from `execution.seed` and its name; from the beginning after each reset."""
+        return self._stream.generator
 
     def declare(self) -> Mapping[str, Declaration]:
         """Return further signals that depend on data, by name (dots allowed); called once, after `__init__`."""

@@ -17,7 +17,7 @@ def plan_for(config: HermesConfig) -> Plan:
     return Plan(
         name=config.name,
         modules=tuple(
-            ModulePlan(name, _spec(config, module), module.env, module.worker or "", module.every)
+            ModulePlan(name, _spec(config, name, module), module.env, module.worker or "", module.every)
             for name, module in config.modules.items()
         ),
         wires=tuple(WirePlan(wire.src, wire.dst, wire.gain, wire.offset) for wire in config.wiring),
@@ -59,7 +59,7 @@ def _place(where: str, config: HermesConfig) -> str:
     return config.where(path)
 
 
-def _spec(config: HermesConfig, module: ModuleConfig) -> dict[str, Any]:
+def _spec(config: HermesConfig, name: str, module: ModuleConfig) -> dict[str, Any]:
     target = module.target
     return {
         "file": str(config.base / target.file) if target.file is not None else None,
@@ -67,4 +67,5 @@ def _spec(config: HermesConfig, module: ModuleConfig) -> dict[str, Any]:
         "class": target.class_name,
         "params": module.params,
         "signals": [signal.model_dump(exclude_none=True) for signal in module.signals],
+        "rng": [config.execution.seed, name],
     }

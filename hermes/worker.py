@@ -29,6 +29,7 @@ from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
 from hermes.backplane.sync import AT, DT, DUE, STEP_NS, Opcode, WorkerGate, bits_float
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
+from hermes.randomness import seeded
 from hermes.wording import nearest
 
 _PR_SET_PDEATHSIG = 1
@@ -97,7 +98,8 @@ class Host:
         with os.fdopen(_received(self._channel, "module").fds[0], "rb") as source:
             source.seek(0)
             spec = json.load(source)
-        module = build(load_class(spec), spec.get("params", {}))
+        with seeded(*spec.get("rng", (0, name))):
+            module = build(load_class(spec), spec.get("params", {}))
         declared = merge(declare_all(module), spec.get("signals", []))
         self._channel.send("hello", PROTOCOL, "python")
         for key, declaration in declared.items():
@@ -140,6 +142,7 @@ class Host:
         for number, one in enumerate(self._hosted, 1):
             at[AT] = number
             write_initials(one.declared, one.mapping.memory.outputs, None)
+            one.module._stream.restart()
             one.module.reset()
         at[AT] = 0
 

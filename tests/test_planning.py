@@ -30,6 +30,7 @@ def test_a_plan_says_what_the_configuration_says_and_travels_as_json() -> None:
         "class": "A",
         "params": {"x": 1},
         "signals": [{"name": "s", "writable": True}],
+        "rng": [7, "a"],
     }
     assert plan.modules[0].env == {"K": "v"}
     assert plan.wires == (("a.y", "b.u", 2.0, 0.0),)
