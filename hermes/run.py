@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hermes.backplane.ring import Snapshot
+from hermes.backplane.setting import settable_cell
 from hermes.backplane.shm import SharedMemoryManager
-from hermes.backplane.signals import decode_cell, encode_cell
+from hermes.backplane.signals import decode_cell
 from hermes.commands import VIEWING, Action, Command
 from hermes.config import HermesConfig
 from hermes.connectionfile import ConnectionFile, sweep
@@ -25,9 +26,7 @@ from hermes.errors import (
     HermesError,
     InvalidState,
     NotReady,
-    ReadOnlySignal,
     SessionClosed,
-    WiredSignal,
     from_wire,
 )
 from hermes.frametime import FrameClock, exact_seconds
@@ -199,14 +198,7 @@ class Run:
 
     def _cell(self, name: str, value: object) -> tuple[int, int]:
         """Return index and cell for a value to set; raises where the signal or the value does not allow it."""
-        registry = self.memory("set").registry
-        index = registry.index(name)
-        signal = registry.at(index)
-        if not signal.is_settable:
-            raise ReadOnlySignal(name)
-        if name in self._wired:
-            raise WiredSignal(name, self._wired[name])
-        return index, encode_cell(signal, value)
+        return settable_cell(self.memory("set").registry, self._wired, name, value)
 
     async def _serve(self) -> None:
         settings, shm = self.config.server, self.memory("server")
