@@ -154,6 +154,8 @@ def _exact_float(signal: Signal, value: float) -> float | None:
         number = float(value)
     except OverflowError:
         return None
+    if math.isnan(number):
+        number = math.nan  # one of the many there are: the journal and a configuration cannot tell them apart
     if not math.isfinite(number):
         return number if signal.allow_nonfinite else None
     if number != value or (signal.type is SignalType.F32 and _as_f32(number) != number):
