@@ -53,11 +53,17 @@ def run(
     with errors_told():
         from hermes.asyncsession import AsyncSession  # noqa: PLC0415 - help and usage errors need not wait for it
         from hermes.config import HermesConfig  # noqa: PLC0415
-        from hermes.planning import with_execution  # noqa: PLC0415
+        from hermes.planning import first_pause, with_execution  # noqa: PLC0415
 
         settings = with_execution(HermesConfig.from_yaml(config), mode=mode, end_time=end_time)
-        waits = paused or settings.execution.mode == "single_frame"
+        pause = first_pause(settings)
+        waits = paused or settings.execution.mode == "single_frame" or pause == 0
         serve = settings.server.enabled and not no_server
+        if pause is not None and not serve:
+            raise click.UsageError(
+                f"without a server nobody can resume after the pause that commands have at frame {pause}: "
+                "leave that out, or --no-server (server.enabled: false)"
+            )
         if waits and not serve:
             raise click.UsageError("without a server nobody can resume or step: leave out --paused or --no-server")
         session = AsyncSession(settings, port=port, serve=serve)

@@ -60,6 +60,7 @@ from hermes.configproblems import (
     takes,
 )
 from hermes.configschedule import schedule_findings
+from hermes.timedcommands import TimedCommand, command_findings
 from hermes.yamlfile import Document, KeyPath, parse_yaml, read_yaml
 
 
@@ -234,6 +235,9 @@ class HermesConfig(_Strict):
         default_factory=list, description="the wires, in the order in which they are routed"
     )
     execution: ExecutionConfig = Field(default=ExecutionConfig(), description="how frames are paced and when they end")
+    commands: list[TimedCommand] = Field(
+        default_factory=list, description="what to set, or to pause, at which frame; anew after each reset"
+    )
     backplane: BackplaneConfig = Field(default=BackplaneConfig(), description="the shared memory that holds the frames")
     server: ServerConfig = Field(default=ServerConfig(), description="the WebSocket server")
 
@@ -244,7 +248,8 @@ class HermesConfig(_Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _check_together(cls, value: Any, handler: ModelWrapValidatorHandler[HermesConfig]) -> HermesConfig:
-        found = [*combined_findings(value), *schedule_findings(value)]
+        together = (combined_findings(value), schedule_findings(value), command_findings(value, ExecutionConfig))
+        found = [finding for findings in together for finding in findings]
         try:
             config = handler(value)
         except ValidationError as error:

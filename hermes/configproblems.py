@@ -125,7 +125,7 @@ def _finding(error: Any, model: type[BaseModel]) -> Finding:
         fields = _model_at(model, path[:-1]).model_fields
         return Finding(path[:-1], f"{key_path(path)} is missing: {fields[path[-1]].description}", at_key=True)
     if kind == "extra_forbidden":
-        return Finding(path, _unknown_key(path, list(_model_at(model, path[:-1]).model_fields)), at_key=True)
+        return Finding(path, _unknown_key(path, _model_at(model, path[:-1])), at_key=True)
     if kind == "too_short":
         return Finding(path, f"{key_path(path)} is empty; it takes at least one entry", at_key=True)
     accepted = context.get("accepted") or _CONTAINERS.get(kind, "another value")
@@ -145,7 +145,10 @@ def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
     return found
 
 
-def _unknown_key(path: KeyPath, known: list[str]) -> str:
+def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
+    if accepted := getattr(model, "refused", {}).get(path[-1]):
+        return f"{key_path(path)} is not accepted; it takes {accepted}"
+    known = list(model.model_fields)
     near = nearest(str(path[-1]), known)
     hint = f"did you mean {' or '.join(near)}? The keys" if near else "the keys"
     inside = f" of {key_path(path[:-1])}" if path[:-1] else ""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hermes.config import ExecutionConfig, HermesConfig, ModuleConfig
-from hermes.engine.plan import ModulePlan, Plan, WirePlan
+from hermes.engine.plan import CommandPlan, ModulePlan, Plan, WirePlan
 from hermes.errors import ConfigurationError, HermesError, Problem
 
 
@@ -30,6 +30,7 @@ def plan_for(config: HermesConfig) -> Plan:
         stop_timeout=execution.stop_timeout,
         history=config.backplane.history,
         schedule=execution.phases,
+        commands=tuple(CommandPlan(one.at(execution.rate), dict(one.set) or None) for one in config.commands),
     )
 
 
@@ -47,6 +48,13 @@ def with_execution(config: HermesConfig, **changes: Any) -> HermesConfig:
     return config.model_copy(update={"execution": execution})
 
 
+def first_pause(config: HermesConfig) -> int | None:
+    """Return the first frame at which the configuration's commands pause the run before its end, if any does."""
+    execution = config.execution
+    frames = [one.at(execution.rate) for one in config.commands if one.pause]
+    return min((frame for frame in frames if execution.end_frame is None or frame < execution.end_frame), default=None)
+
+
 def located(error: HermesError, config: HermesConfig) -> HermesError:
     """Return an error of the engine with key paths such as ``wiring.2.src`` replaced by places in the file."""
     if not isinstance(error, ConfigurationError):
@@ -55,7 +63,8 @@ def located(error: HermesError, config: HermesConfig) -> HermesError:
 
 
 def _place(where: str, config: HermesConfig) -> str:
-    path = tuple(int(part) if part.isdigit() else part for part in where.split("."))
+    parts = where.split(".", 3 if where.startswith("commands.") else -1)  # a signal's name has dots of its own
+    path = tuple(int(part) if part.isdigit() else part for part in parts)
     return config.where(path)
 
 

@@ -67,13 +67,14 @@ class Link:
 
     @contextmanager
     def corked(self) -> Iterator[None]:
-        """Send what is queued meanwhile in one go at the end: every send wakes the other process."""
-        self._corked = True
+        """Send what is queued meanwhile in one go at the (outermost) end: every send wakes the other process."""
+        before, self._corked = self._corked, True
         try:
             yield
         finally:
-            self._corked = False
-            self.flush()
+            self._corked = before
+            if not before:
+                self.flush()
 
     def queue(self, record: dict[str, Any]) -> None:
         """Queue one object without sending it; the caller flushes."""

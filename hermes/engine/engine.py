@@ -24,6 +24,7 @@ from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
 from hermes.engine.reader import LosslessReader
 from hermes.engine.scheduler import OwnerGoneError, Scheduler
+from hermes.engine.timed import Due, timed_commands
 from hermes.errors import CommandError, HermesError, SessionClosed, to_wire
 from hermes.lifecycle import State, Verb, following
 
@@ -104,6 +105,7 @@ class Engine:
         try:
             self._manager.start()
             watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
+            self._timed = timed_commands(self._plan, self._manager.shm.registry)
             self._scheduler = Scheduler(self._manager, self._plan, watched)
             self._scheduler.reset()
         except HermesError as error:
@@ -114,6 +116,7 @@ class Engine:
         gc.collect()
         gc.freeze()
         self._state = following(self._state, Verb.STARTED)
+        self._act_in_time()
         self._link.send({"type": "started", **self._now()}, fds=[self._manager.shm.fd])
 
     # -- commands
@@ -177,6 +180,7 @@ class Engine:
             case Verb.SET:
                 cells = [(index, cell) for index, cell in command["cells"]]
                 self._frames.set_cells(cells)
+                self._frames.republish()
                 self._note(command, values=command["values"])
             case Verb.RESET:
                 self._reset(command, after)
@@ -204,10 +208,13 @@ class Engine:
             self._end_job()
 
     def _reset(self, command: dict[str, Any], after: State) -> None:
-        self._note(command)
+        at = self._frames.frame
         self._frames.reset()
+        self._note(command, at=at)
         self._enter(after)
         self._event("reset")
+        self._timed.rearm()
+        self._act_in_time()
 
     def _begin(self, command: dict[str, Any], verb: Verb, before: State) -> None:
         count = command["count"]
@@ -246,6 +253,8 @@ class Engine:
         if self._job is not None:
             self._job = self._job.advanced(completed)
         self._moved = False
+        if self._frames.frame == self._timed.next_frame:
+            self._act_in_time()
         if paced:
             self._pace(work_ns)
         if self._state is State.RUNNING:
@@ -258,9 +267,33 @@ class Engine:
             ahead.append(self._plan.end_frame - self._frames.frame)
         if self._job is not None:
             ahead.append(self._job.remaining)
+        if self._timed.next_frame > self._frames.frame:
+            ahead.append(self._timed.next_frame - self._frames.frame)
         if self._reader is not None:
             ahead.append(self._reader.room(self._manager.shm.committed))
         return min(ahead)
+
+    def _act_in_time(self) -> None:
+        """Apply the timed commands of this frame, if any; at the last one the end comes before a pause.
+
+        Who learns of one of them finds all of them done.
+        """
+        if self._frames.frame != self._timed.next_frame:
+            return
+        with self._link.corked():
+            entries = self._timed.take()
+            for due in entries:
+                self._act(due)
+            if any(due.cells for due in entries):
+                self._frames.republish()
+
+    def _act(self, due: Due) -> None:
+        command = {"verb": Verb.SET if due.cells else Verb.PAUSE, "origin": "configuration"}
+        if due.cells:
+            self._frames.set_cells(due.cells)
+            self._note(command, values=due.values)
+        elif self._state is State.RUNNING and self._frames.frame != self._plan.end_frame:
+            self._switch(command, Verb.PAUSE, following(self._state, Verb.PAUSE))
 
     def _conclude(self) -> None:
         """End the run at its last frame, or the step or run in progress at its own."""
@@ -366,8 +399,9 @@ class Engine:
     def _refuse(self, identity: int, error: HermesError) -> None:
         self._link.send({"type": "reply", "id": identity, **self._now(), **to_wire(error)})
 
-    def _note(self, command: dict[str, Any], **params: Any) -> None:
-        line = journal.entry(self._frames.frame, command["verb"], command["origin"], params.items())
+    def _note(self, command: dict[str, Any], at: int | None = None, **params: Any) -> None:
+        frame = self._frames.frame if at is None else at
+        line = journal.entry(frame, command["verb"], command["origin"], params.items())
         self._link.send({"type": "journal", "entry": line})
 
     def _hand_on(self, module: str, stream: str, lines: list[str]) -> None:

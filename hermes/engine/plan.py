@@ -27,6 +27,13 @@ class WirePlan(NamedTuple):
     offset: float = 0.0
 
 
+class CommandPlan(NamedTuple):
+    """One timed command: at `frame` set the values of `set`, by qualified names, or pause where there are none."""
+
+    frame: int
+    set: dict[str, Any] | None = None
+
+
 class Plan(NamedTuple):
     """A whole run. `rate` is frames per second as numerator and denominator, timeouts are in seconds.
 
@@ -47,6 +54,7 @@ class Plan(NamedTuple):
     history: int = 1024
     schedule: tuple[tuple[str, ...], ...] = ()
     perturbation: int | None = None
+    commands: tuple[CommandPlan, ...] = ()
 
     @property
     def workers(self) -> dict[str, tuple[ModulePlan, ...]]:
@@ -65,13 +73,16 @@ class Plan(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         modules = [module._asdict() for module in self.modules]
-        return {**self._asdict(), "modules": modules, "wires": [list(wire) for wire in self.wires]}
+        lists = {"wires": [list(wire) for wire in self.wires], "commands": [list(one) for one in self.commands]}
+        return {**self._asdict(), "modules": modules, **lists}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
         """Rebuild a plan from `to_json`."""
         modules = tuple(ModulePlan(**module) for module in values["modules"])
         wires = tuple(WirePlan(*wire) for wire in values["wires"])
+        commands = tuple(CommandPlan(*command) for command in values["commands"])
         num, den = values["rate"]
         schedule = tuple(tuple(phase) for phase in values["schedule"])
-        return cls(**{**values, "modules": modules, "wires": wires, "rate": (num, den), "schedule": schedule})
+        exact = {"modules": modules, "wires": wires, "commands": commands, "rate": (num, den), "schedule": schedule}
+        return cls(**{**values, **exact})

@@ -16,19 +16,20 @@ class LosslessReader:
     """
 
     def __init__(self, slots: int, drained: int, tell: Callable[[], None]) -> None:
-        self._full = slots - 2
+        self._most = slots - 2
         self._half = slots // 2
         self._drained = drained
         self._tell = tell
         self._told = False
 
     def room(self, committed: int) -> int:
-        """Return how many slots may be committed after the sequence `committed`.
+        """Return how many frames may be committed after the sequence `committed`.
 
         Then all that is undrained may still be read: a reader counts as overtaken when K-1 slots were committed since.
+        One slot is kept for what the configuration sets at the last of these frames.
         """
         undrained = committed - self._drained
         if undrained >= self._half and not self._told:
             self._told = True
             self._tell()
-        return max(0, self._full + 1 - undrained)
+        return max(0, self._most - undrained)

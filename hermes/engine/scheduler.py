@@ -222,10 +222,13 @@ class Scheduler:
         self._wait(leg, stamp, spin_ns)
 
     def set_cells(self, cells: Iterable[tuple[int, int]]) -> None:
-        """Write inputs and parameters at a boundary, and publish the same frame again: who reads next sees them."""
+        """Write inputs and parameters at a boundary; modules see them in the next frame."""
         for index, cell in cells:
             self._shm.write_cell(index, cell)
             self._fingerprint.note_set(index, cell)
+
+    def republish(self) -> None:
+        """Publish the same frame again, so that who reads next sees what was set."""
         self._shm.writer.stage()
         digest = self._fingerprint.digest
         self._shm.writer.publish(self.epoch, self.frame, self.time, digest, time.monotonic_ns())
