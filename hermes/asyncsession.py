@@ -18,11 +18,13 @@ from hermes.backplane.signals import SignalRegistry, Value
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
 from hermes.errors import HermesError, NotReady
+from hermes.export import case_text, sets_of_epoch, write_case
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
 from hermes.hosting import in_notebook, on_loop
-from hermes.lifecycle import State
+from hermes.lifecycle import State, Verb
+from hermes.mirror import Journal
 from hermes.run import Observer, Run
 from hermes.status import Status
 from hermes.timing import Timing
@@ -104,7 +106,7 @@ class AsyncSession:
         return self._run.newest().fingerprint.hex()
 
     @property
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> Journal:
         """Every command that took effect: its frame, verb, origin and parameters, in order."""
         return self._run.mirror.journal
 
@@ -228,6 +230,24 @@ class AsyncSession:
         self._run.memory("record")
         assert self._loop is not None
         return await on_loop(self._loop, self._run.record(patterns, lossless=lossless))
+
+    async def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a configuration that ``hermes run`` computes to the same fingerprint; return its absolute path.
+
+        It holds this configuration, every `set` since the last reset at its frame, and an end at the frame the session
+        is at now; at frame 0 the end, and what the configuration itself does later, stay as they were. What pauses,
+        steps and real time did shapes no value and is left out; so is the token, which becomes ``auto``.
+
+        Raises NotExported, also where `path` exists and `overwrite` is not given, NotReady and SessionClosed.
+        """
+        at = self._run.memory("export").snapshot()
+        assert self._loop is not None
+        await on_loop(self._loop, self._run.request(Verb.LOOK))  # behind it, the journal has all that came before
+        target = Path(path).absolute()
+        sets = sets_of_epoch(self.journal, at.epoch)
+        text = case_text(self.config, target.parent, at.frame, at.fingerprint.hex(), sets)
+        write_case(target, text, overwrite=overwrite)
+        return target
 
     async def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""

@@ -27,6 +27,7 @@
     +-- ServerExposed            the server would listen to other machines without a token
     +-- NoSession                no running session, or several, where one was meant
     +-- ConnectionFailed         a client cannot reach its server, or no longer does
+    +-- NotExported              a run cannot be written down as a configuration, or not there
     +-- LoopError                a synchronous call where only an asynchronous one can work
 
 Errors carry fields and build their text in ``__str__``, so that the same object is the exception in a cell, the reply
@@ -358,6 +359,12 @@ class ConnectionFailed(HermesError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url=url, reason=reason)
+
+
+class NotExported(HermesError):
+    """A run cannot be written down as a configuration, or not at that path; `message` says why."""
+
+    code = "not_exported"
 
 
 class LoopError(HermesError):

@@ -5,8 +5,10 @@ The engine decides; this only repeats. It never looks at sockets, memory or cloc
 
 from __future__ import annotations
 
+import html
 import json
 import logging
+from itertools import islice
 from typing import Any
 
 from hermes.errors import HermesError, from_wire
@@ -16,6 +18,29 @@ from hermes.wording import shown
 log = logging.getLogger("hermes.session")
 
 _LINE_LIMIT = 2_000
+_SHOWN_ENTRIES = 100
+_SHOWN_VALUES = 8
+
+
+class Journal(list[dict[str, Any]]):
+    """The commands that took effect, in order, each with its frame, verb, origin and parameters."""
+
+    def _repr_html_(self) -> str:
+        """Return the newest of them as a table; every text is escaped."""
+        left_out = (
+            f"<caption>the newest {_SHOWN_ENTRIES} of {len(self)}</caption>" if len(self) > _SHOWN_ENTRIES else ""
+        )
+        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("frame", "verb", "what", "origin"))
+        rows = (_row(entry) for entry in self[-_SHOWN_ENTRIES:])
+        return f"<table>{left_out}<tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _row(entry: dict[str, Any]) -> str:
+    given = entry.get("values", {key: entry[key] for key in entry if key not in ("frame", "verb", "origin")})
+    what = ", ".join(f"{name} = {value!r}" for name, value in islice(given.items(), _SHOWN_VALUES))
+    what += f", and {len(given) - _SHOWN_VALUES} more" if len(given) > _SHOWN_VALUES else ""
+    texts = (str(entry["frame"]), entry["verb"], what, entry["origin"])
+    return "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in texts) + "</tr>"
 
 
 class Mirror:
@@ -27,13 +52,13 @@ class Mirror:
         self._journal: list[str] = []
 
     @property
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> Journal:
         """Every command that took effect, in order; may be read on any thread.
 
         Kept as text, which takes a tenth of the memory and costs the garbage collector nothing: a client may send
         hundreds of commands a second for hours.
         """
-        return [json.loads(line) for line in list(self._journal)]
+        return Journal(json.loads(line) for line in list(self._journal))
 
     def take(self, record: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """Take over one record of the engine; return the event it is, with its fields, or None."""

@@ -23,6 +23,7 @@ from hermes.history.recording import Recording
 from hermes.history.table import History
 from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
+from hermes.mirror import Journal
 from hermes.run import Observer
 from hermes.status import Status
 from hermes.timing import Timing
@@ -105,7 +106,7 @@ class Session:
         return self.aio.fingerprint
 
     @property
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> Journal:
         """Every command that took effect: its frame, verb, origin and parameters, in order."""
         return self.aio.journal
 
@@ -200,6 +201,13 @@ class Session:
         UnknownSignal or ConfigurationError.
         """
         return self._call(self.aio.record(patterns, lossless))
+
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a configuration that ``hermes run`` computes to the same fingerprint; return its absolute path.
+
+        See `AsyncSession.export`. Raises NotExported, also where `path` exists and `overwrite` is not given.
+        """
+        return self._call(self.aio.export(path, overwrite=overwrite))
 
     def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""

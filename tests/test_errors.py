@@ -27,6 +27,7 @@ from hermes.errors import (
     ModuleFailed,
     ModuleHung,
     NoSession,
+    NotExported,
     NotReady,
     PortInUse,
     Problem,
@@ -161,6 +162,7 @@ EXAMPLES = [
         "connection_failed",
         1,
     ),
+    (NotExported("case.yaml exists already"), "case.yaml exists already", "not_exported", 1),
     (LoopError("await session.aio.step() instead"), "await session.aio.step() instead", "internal", 1),
 ]
 
