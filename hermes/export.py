@@ -62,13 +62,14 @@ def case_text(config: HermesConfig, folder: Path, frame: int, fingerprint: str, 
     """
     values = config.model_dump(exclude_defaults=True)
     modules = {name: _module(config, name, module, folder) for name, module in values["modules"].items()}
-    execution = {key: value for key, value in config.execution.model_dump().items() if value is not None}
+    execution = config.execution.model_dump()
     expected = plan_for(config)
     later = [one for one in expected.commands if one.frame > 0] if frame == 0 else []
     if frame > 0:
         execution["end_time"] = end_time_for(frame, config.execution.rate)
         expected = expected._replace(end_frame=frame)
     expected = expected._replace(commands=(*sets, *later))
+    execution = {key: value for key, value in execution.items() if value is not None}
     values |= {"name": config.name, "modules": modules, "execution": execution}
     values.pop("commands", None)
     server = config.server

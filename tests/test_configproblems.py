@@ -144,7 +144,7 @@ REFUSED = [
         ("f:3:3: execution.rate is not a known key; did you mean rate_hz? The keys of execution are mode, rate_hz, "
         "end_time, seed, start_timeout, step_timeout, stop_timeout, schedule")]),
     (MODULES + "zzz: 1\n", [("f:2:1: zzz is not a known key; the keys are name, modules, wiring, execution, "
-                            "backplane, server")]),
+                            "commands, backplane, server")]),
     (MODULES + "backplane: []\n", ["f:2:12: backplane is a list; it takes a mapping"]),
     (MODULES + "server: {allowed_origins: [null, 'http://x/', 'http://X']}\n", [
         f"f:2:28: server.allowed_origins[0] is null; it takes {ORIGIN}",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 
 from hermes.errors import ModuleDied, to_wire
 from hermes.lifecycle import State
-from hermes.mirror import Mirror
+from hermes.mirror import Journal, Mirror
 
 NOW = {"state": "running", "frame": 3, "time": 0.05}
 
@@ -57,3 +58,25 @@ def test_output_is_logged_escaped_under_the_module_s_name(caplog: pytest.LogCapt
         ("hermes.module.m", "WARNING", "frame 7: a\\x1b[31m"),
         ("hermes.module.m", "INFO", "frame 7: a\\x1b[31m"),
     ]
+
+
+def test_the_journal_keeps_every_value_exactly() -> None:
+    mirror = Mirror()
+    values = {"a": 2**63 - 1, "b": -(2**53) - 1, "c": -0.0, "d": math.nan, "e": -math.inf, "f": 5e-324, "g": True}
+    mirror.take({"type": "journal", "entry": {"frame": 1, "verb": "set", "origin": "python", "values": values}})
+    assert repr(mirror.journal[0]["values"]) == repr(values)
+
+
+def test_the_journal_shows_itself_as_a_table_of_what_is_newest() -> None:
+    many = {f"a.s{number}": number for number in range(10)}
+    entries = [{"frame": frame, "verb": "step", "origin": "python", "count": 2} for frame in range(200)]
+    journal = Journal([*entries, {"frame": 200, "verb": "set", "origin": "<script>", "values": many}])
+    text = journal._repr_html_()
+    assert text.count("<tr>") == 1 + 100
+    assert "the newest 100 of 201" in text
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "count = 2" in text
+    assert "a.s7 = 7, and 2 more" in text
+    assert "a.s8" not in text
+    assert Journal()._repr_html_().count("<tr>") == 1

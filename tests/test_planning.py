@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ wiring:
   - {src: a.y, dst: b.u, gain: 2}
 execution: {mode: afap, rate_hz: "30000/1001", end_time: 1.2, seed: 7, step_timeout: 0}
 backplane: {history: 64}
+commands: [{time: 0.1, set: {a.s: .inf}}, {frame: 2, pause: true}]
 """
 
 
@@ -34,7 +37,8 @@ def test_a_plan_says_what_the_configuration_says_and_travels_as_json() -> None:
     }
     assert plan.modules[0].env == {"K": "v"}
     assert plan.wires == (("a.y", "b.u", 2.0, 0.0),)
-    assert Plan.from_json(plan.to_json()) == plan
+    assert plan.commands == ((3, {"a.s": math.inf}), (2, None))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
 def test_scripts_are_found_beside_their_configuration() -> None:
