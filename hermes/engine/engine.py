@@ -236,6 +236,9 @@ class Engine:
 
     def _advance(self) -> None:
         """Compute one frame and wait for its deadline, or several where nothing is paced; see what ends with it."""
+        if self._frames.frame == self._plan.end_frame:  # somebody paused while the last one waited for its deadline
+            self._conclude()
+            return
         if self._reader is not None and not self._has_room():
             self._wait_for_news(None)
             return
