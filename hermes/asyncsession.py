@@ -244,7 +244,7 @@ class AsyncSession:
         assert self._loop is not None
         await on_loop(self._loop, self._run.request(Verb.LOOK))  # behind it, the journal has all that came before
         target = Path(path).absolute()
-        sets = sets_of_epoch(self.journal, at.epoch)
+        sets = sets_of_epoch(self.journal, at.epoch, at.frame)
         text = case_text(self.config, target.parent, at.frame, at.fingerprint.hex(), sets)
         write_case(target, text, overwrite=overwrite)
         return target

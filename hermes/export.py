@@ -42,13 +42,13 @@ def end_time_for(frame: int, rate: Fraction) -> float:
     raise NotExported(f"frame {frame} is at {float(end):g} s; execution.end_time takes at most {MAX_END_TIME:g} s")
 
 
-def sets_of_epoch(journal: Journal, epoch: int) -> list[CommandPlan]:
-    """Return every `set` of a journal after its reset number `epoch` (0: from the start) and before the next."""
+def sets_of_epoch(journal: Journal, epoch: int, frame: int) -> list[CommandPlan]:
+    """Return every `set` up to a frame after a journal's reset number `epoch` (0: from the start), before the next."""
     found = []
     for entry in journal:
         if entry["verb"] == "reset":
             epoch -= 1
-        elif epoch == 0 and entry["verb"] == "set":
+        elif epoch == 0 and entry["verb"] == "set" and entry["frame"] <= frame:
             found.append(CommandPlan(entry["frame"], entry["values"]))
         if epoch < 0:
             break
@@ -64,7 +64,7 @@ def case_text(config: HermesConfig, folder: Path, frame: int, fingerprint: str, 
     modules = {name: _module(config, name, module, folder) for name, module in values["modules"].items()}
     execution = config.execution.model_dump()
     expected = plan_for(config)
-    later = [one for one in expected.commands if one.frame > 0] if frame == 0 else []
+    later = [one for one in expected.commands if one.frame > 0 and _acts(one, expected.end_frame)] if frame == 0 else []
     if frame > 0:
         execution["end_time"] = end_time_for(frame, config.execution.rate)
         expected = expected._replace(end_frame=frame)
@@ -79,6 +79,11 @@ def case_text(config: HermesConfig, folder: Path, frame: int, fingerprint: str, 
     text = f"# {config.name}\n# fingerprint at frame {frame}: {fingerprint}\n" + _yaml(values, expected.commands)
     _check(text, folder, expected, server)
     return text
+
+
+def _acts(command: CommandPlan, end_frame: int | None) -> bool:
+    """Return whether a command takes effect before the end, which may be earlier than the file has it."""
+    return end_frame is None or command.frame < end_frame or (command.frame == end_frame and command.set is not None)
 
 
 def write_case(path: Path, text: str, *, overwrite: bool) -> None:

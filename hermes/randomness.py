@@ -33,14 +33,23 @@ class Stream:
         if self._generator is None:
             from numpy.random import PCG64, Generator, SeedSequence  # noqa: PLC0415 - see above
 
-            bits = PCG64(SeedSequence([self._seed, *self._name.encode()]))
+            self._seeds = SeedSequence(self._entropy())
+            bits = PCG64(self._seeds)
             self._generator, self._start = Generator(bits), bits.state
         return self._generator
 
     def restart(self) -> None:
-        """Return to the first number, in place: whoever keeps the generator draws from the beginning, too."""
+        """Return to the first number, in place: whoever keeps the generator draws from the beginning, too.
+
+        The generator then also spawns the same children as at first.
+        """
         if self._generator is not None:
             self._generator.bit_generator.state = self._start
+            # the one way to set back how many children it has spawned
+            self._seeds.__init__(self._entropy())  # type: ignore[misc]
+
+    def _entropy(self) -> list[int]:
+        return [self._seed, *self._name.encode()]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hermes.config import ExecutionConfig
 from hermes.engine.plan import CommandPlan
 from hermes.errors import NotExported
 from hermes.export import case_text, end_time_for, sets_of_epoch, write_case
-from hermes.planning import plan_for
+from hermes.planning import plan_for, with_execution
 
 RATES = ["60", "60000/1001", "1/3", "1000", "99999.5", "100000", "29.97", "7", "0.001", "1/7"]
 
@@ -60,10 +60,11 @@ def test_the_sets_of_an_epoch() -> None:
     reset = {"frame": 9, "verb": "reset", "origin": "python"}
     step = {"frame": 0, "verb": "step", "origin": "python", "count": 1}
     journal = [set_at(0, 1), step, set_at(1, 2), reset, reset, set_at(0, 3), step, set_at(0, 4), reset]
-    assert sets_of_epoch(journal, 0) == [(0, {"a.u": 1}), (1, {"a.u": 2})]
-    assert sets_of_epoch(journal, 1) == []
-    assert sets_of_epoch(journal, 2) == [(0, {"a.u": 3}), (0, {"a.u": 4})]
-    assert sets_of_epoch(journal, 3) == []
+    assert sets_of_epoch(journal, 0, 9) == sets_of_epoch(journal, 0, 1) == [(0, {"a.u": 1}), (1, {"a.u": 2})]
+    assert sets_of_epoch(journal, 0, 0) == [(0, {"a.u": 1})], "what came later than the frame is not of the case"
+    assert sets_of_epoch(journal, 1, 9) == []
+    assert sets_of_epoch(journal, 2, 9) == [(0, {"a.u": 3}), (0, {"a.u": 4})]
+    assert sets_of_epoch(journal, 3, 9) == []
 
 
 TEXT = """\
@@ -113,6 +114,12 @@ def test_at_frame_0_the_end_and_what_comes_later_stay(config: HermesConfig) -> N
     again = HermesConfig.from_yaml_text(case_text(config, config.base, 0, "00", SETS[:1]), "c", config.base)
     assert again.execution.end_time == 100
     assert plan_for(again).commands == (SETS[0], (30, {"plant.u": 5}), (2, None))
+
+
+def test_at_frame_0_what_a_shorter_end_leaves_out_is_left_out(config: HermesConfig) -> None:
+    shorter = with_execution(config, end_time=0.03)  # frame 2, where the pause is, which then never acts
+    again = HermesConfig.from_yaml_text(case_text(shorter, config.base, 0, "00", []), "c", config.base)
+    assert (plan_for(again).end_frame, plan_for(again).commands) == (2, ())
 
 
 def test_a_script_with_which_the_case_has_nothing_in_common_is_named_absolutely(config: HermesConfig) -> None:

@@ -63,6 +63,14 @@ def test_a_restart_returns_to_the_first_number_also_for_who_keeps_the_generator(
     assert made.generator is kept
 
 
+def test_after_a_restart_the_same_children_are_spawned() -> None:
+    made = stream(1, "a")
+    first, second = ([child.random() for child in made.generator.spawn(2)] for _ in range(2))
+    assert first != second
+    made.restart()
+    assert [child.random() for child in made.generator.spawn(2)] == first
+
+
 @pytest.mark.parametrize("other", [(1, "a"), (0, "b"), (0, "aa"), (0, "A"), (2**32 - 1, "a")])
 def test_another_seed_or_name_is_another_stream(other: tuple[int, str]) -> None:
     assert stream(0, "a").generator.random(4).tolist() != stream(*other).generator.random(4).tolist()

@@ -242,7 +242,8 @@ async def test_export_while_it_runs_as_fast_as_possible(noisy: Callable[..., Pat
         await session.resume()
         for number in range(20):
             await session.set({"a.push": number})
-        case = await session.export(tmp_path / "case.yaml")
+        wanted = [session.set({"a.push": -number}) for number in range(20)]
+        case, *_ = await asyncio.gather(session.export(tmp_path / "case.yaml"), *wanted)
         told = re.search(r"at frame (\d+): (\w+)", case.read_text())
     assert told
     async with hermes.AsyncSession.from_yaml(case) as again:

@@ -1,0 +1,52 @@
+"""What docs/determinism.md shows, as a reader would copy and run it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import hermes
+
+TEXT = (Path(__file__).parent.parent.parent / "docs/determinism.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the page's examples in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run Python with some arguments in a folder; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_examples_run_and_the_exported_case_after_them(tmp_path: Path) -> None:
+    export, module = blocks("python")
+    run(tmp_path, "-c", export)
+    (command,) = blocks("sh")
+    out = run(tmp_path, "-m", *command.split())
+    fingerprint = re.search(r"^# fingerprint at frame 80: (\w+)$", (tmp_path / "case.yaml").read_text(), re.MULTILINE)
+    assert fingerprint
+    assert out == f"finished at 0.8 s, frame 80, fingerprint {fingerprint[1]}\n"
+    assert run(tmp_path, "-c", module) == run(tmp_path, "-c", module) != "0.0\n"
+
+
+def test_the_timed_commands_do_what_their_comments_say(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    (tmp_path / "pushed.yaml").write_text(text)
+    out = run(tmp_path, "-m", "hermes", "run", "pushed.yaml")
+    (tmp_path / "by_hand.yaml").write_text(text.partition("commands:")[0])
+    with hermes.Session.from_yaml(tmp_path / "by_hand.yaml") as session:
+        session.set({"pendulum.torque": 0.2, "pendulum.length": 0.9})
+        session.step(120)
+        session["pendulum.torque"] = 2.0
+        session.run(0.3)
+        session["pendulum.torque"] = 0.0
+        session.step(150)
+        assert out == f"finished at 3 s, frame 300, fingerprint {session.fingerprint}\n"
