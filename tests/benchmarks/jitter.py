@@ -1,0 +1,178 @@
+"""Real time from a notebook: how late frames are while the notebook idles, computes and sleeps, beside a bare loop.
+
+    .venv/bin/python tests/benchmarks/jitter.py [--quick]
+
+A real kernel hosts the session; cells disturb it. The instant of every commit is read from the ring afterwards. It
+is a frame's wake-up and its work, so it is compared with the grid of whole frame times through the promptest commit
+of the run. The bare loop is a process of its own that sleeps to absolute deadlines at the same rate, under the same
+disturbance, in turns with the session; the same is done with its wake-ups. `promptest` is how late the promptest of
+them was against the deadline itself, where that is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from contest import percentile, turn
+from kernel import Kernel, kernel
+from sessions import backplane, configuration
+from tables import Bench, Row, run
+
+from hermes.config import HermesConfig
+
+RATES = (100, 1_000)
+MODULES = 3
+MS = 1_000_000
+DISTURBANCES = {
+    "idle": "",
+    "computing": "end = time.monotonic() + {seconds}\nn = 0\nwhile time.monotonic() < end: n += 1",
+    "sleeping": "time.sleep({seconds})",
+}
+GOALS = {1_000: {"goal": "0 skipped, <= 1 % over 1 ms, p50 <= 150 us, p99 <= 500 us"}}
+"""By the rate; of the sessions's rows under a disturbance."""
+
+
+class Lateness:
+    """What the rounds of one contestant have shown: per round how late each frame was, in ns, and what is lost."""
+
+    def __init__(self) -> None:
+        self.late: list[int] = []
+        self.promptest: list[int] = []
+        self.skipped = 0
+
+    def take(self, instants: Sequence[int], rate: int, begin: int | None = None) -> None:
+        """Take over the instants of consecutive frames; `begin`, if known, is when the first was due."""
+        grid = [number * 1_000_000_000 // rate for number in range(len(instants))]
+        offsets = [instant - due for instant, due in zip(instants, grid, strict=True)]
+        first = min(offsets)
+        self.late += [offset - first for offset in offsets]
+        self.skipped += (min(offsets[-10:]) - first) * rate // 1_000_000_000
+        if begin is not None:
+            self.promptest.append(first - begin)
+
+    def row(self) -> Row:
+        """Return the columns of a table, in us."""
+        late = sorted(self.late)
+        over = sum(one > MS for one in late)
+        shares = {f"{name}_us": percentile(late, percent) / 1000 for name, percent in (("p50", 50), ("p99", 99))}
+        prompt = {"promptest_us": min(self.promptest) / 1000} if self.promptest else {}
+        counts = {"frames": len(late), "skipped": self.skipped, "over_1_ms_%": 100 * over / len(late)}
+        return {**counts, **shares, "max_us": late[-1] / 1000, **prompt}
+
+
+def jitter(options: argparse.Namespace) -> list[Row]:
+    """Return the rows of every rate and disturbance."""
+    rounds, seconds = (2, 0.5) if options.quick else (3, 2.5)
+    with kernel() as notebook:
+        return [row for rate in RATES for row in rows_at(notebook, rate, rounds, seconds)]
+
+
+def rows_at(notebook: Kernel, rate: int, rounds: int, seconds: float) -> Iterator[Row]:
+    """Yield the rows at one rate."""
+    name = f"jitter{rate}"
+    with started(notebook, name, rate), bare_loop(rate) as bare:
+        for disturbance in DISTURBANCES:
+            commits, wakeups = Lateness(), Lateness()
+            for number in range(rounds):
+                for contestant in turn(["session", "bare"], number):
+                    if contestant == "session":
+                        commits.take(session_round(notebook, name, disturbance, seconds), rate)
+                    else:
+                        wakeups.take(*bare_round(notebook, bare, disturbance, seconds, rate))
+            goal = GOALS.get(rate, {}) if disturbance != "idle" else {}
+            place = {"rate_hz": rate, "cell": disturbance}
+            yield {**place, "what": "Hermes, commit", **commits.row(), **goal}
+            yield {**place, "what": "bare loop, wake-up", **wakeups.row()}
+
+
+@contextmanager
+def started(notebook: Kernel, name: str, rate: int) -> Iterator[None]:
+    """Host a session of three modules in real time in the notebook."""
+    notebook.run(f"import jitter\nsession = hermes.Session(jitter.realtime({name!r}, {rate}))\nsession.start()")
+    yield
+    notebook.run("session.close()")
+
+
+def realtime(name: str, rate: int) -> HermesConfig:
+    """Return the configuration of three toys in a ring; the ring in memory holds a whole round."""
+    modules = [f"  m{number}: {{type: script, script: './toys.py:Toy'}}" for number in range(MODULES)]
+    wires = [f"  - {{src: m{number}.x_out, dst: m{(number + 1) % MODULES}.x_in}}" for number in range(MODULES)]
+    execution = f"execution: {{mode: realtime, rate_hz: {rate}}}"
+    return configuration(name, ["modules:", *modules, "wiring:", *wires, execution, "backplane: {history: 20000}"])
+
+
+def disturb(notebook: Kernel, disturbance: str, seconds: float) -> Callable[[], None]:
+    """Have the notebook do something for so long; return what waits until it has."""
+    cell = DISTURBANCES[disturbance].format(seconds=seconds)
+    if not cell:
+        return lambda: time.sleep(seconds)
+    message = notebook.queue(cell)
+    return lambda: notebook.wait(message) and None
+
+
+def session_round(notebook: Kernel, name: str, disturbance: str, seconds: float) -> list[int]:
+    """Run the session from a reset to a pause under a disturbance; return the instants of its commits."""
+    notebook.run("session.reset()\nsession.resume()")
+    disturb(notebook, disturbance, seconds)()
+    notebook.run("session.pause()")
+    with backplane(name) as shm:
+        newest = shm.snapshot()
+        slots = [shm.read(newest.sequence - newest.frame + number) for number in range(1, newest.frame + 1)]
+    if any(slot is None for slot in slots):
+        raise RuntimeError(f"the ring does not hold all of {newest.frame} frames")
+    return [slot.wall_ns for slot in slots if slot is not None]
+
+
+def bare_round(
+    notebook: Kernel, bare: subprocess.Popen[str], disturbance: str, seconds: float, rate: int
+) -> tuple[list[int], int, int]:
+    """Run the bare loop under a disturbance; return what `Lateness.take` takes."""
+    assert bare.stdin is not None
+    assert bare.stdout is not None
+    finish = disturb(notebook, disturbance, seconds)
+    print(int(seconds * rate), file=bare.stdin, flush=True)
+    answer = json.loads(bare.stdout.readline())
+    finish()
+    return answer["instants"], rate, answer["begin"]
+
+
+@contextmanager
+def bare_loop(rate: int) -> Iterator[subprocess.Popen[str]]:
+    """Run this file as the bare loop; it ends when its standard input does."""
+    words = [sys.executable, __file__, "--bare", str(rate)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        yield child
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait(10)
+
+
+def be_bare(rate: int) -> None:
+    """Answer every number of frames with when each of them woke up, and when the first was due."""
+    gc.disable()
+    for line in sys.stdin:
+        frames = int(line)
+        instants = [0] * frames
+        begin = time.monotonic_ns() + MS
+        for number in range(frames):
+            left = begin + number * 1_000_000_000 // rate - time.monotonic_ns()
+            if left > 0:
+                time.sleep(left / 1e9)
+            instants[number] = time.monotonic_ns()
+        print(json.dumps({"begin": begin, "instants": instants}), flush=True)
+
+
+BENCHES = [Bench("jitter", "Real time from a notebook: how late frames are", jitter)]
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--bare"]:
+        be_bare(int(sys.argv[2]))
+    else:
+        run(BENCHES, "jitter", __doc__)
