@@ -26,6 +26,7 @@ lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: $(READY)  ## measure what the design promises, as tables and JSON
+	$(BIN)/python tests/benchmarks/engine.py
 	$(BIN)/python tests/benchmarks/wire.py
 
 docs: $(READY)  ## bring the generated parts of docs/protocol.md up to date with the code

@@ -25,7 +25,7 @@ GROUPS = {"isolated": None, "one worker": "together"}
 
 def frames(options: argparse.Namespace) -> list[Row]:
     """Return rows for every number of modules."""
-    rounds, seconds = (3, 0.2) if options.quick else (5, 0.5)
+    rounds, seconds = (3, 0.2) if options.quick else (5, 0.4)
     return [row for count in COUNTS for row in rows_of(count, rounds, seconds)]
 
 

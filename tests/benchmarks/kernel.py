@@ -49,7 +49,7 @@ class Kernel:
 def kernel() -> Iterator[Kernel]:
     """Start a kernel in which hermes is imported, and end it with everything it has started."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel()
+    manager.start_kernel(extra_arguments=["--log-level=ERROR"])
     client = manager.client()
     client.start_channels()
     try:

@@ -33,7 +33,7 @@ GOALS = {"HELICS": ">= 30", "mosaik": ">= 100"}
 
 def peers(options: argparse.Namespace) -> list[Row]:
     """Return the rows of Hermes and of the peers that are installed."""
-    rounds, seconds = (1, 0.5) if options.quick else (3, 1.5)
+    rounds, seconds = (1, 0.5) if options.quick else (3, 1.0)
     with ExitStack() as stack:
         contestants = installed_peers()
         for way in ("isolated", "one worker"):

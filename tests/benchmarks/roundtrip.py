@@ -30,13 +30,11 @@ Trips = Callable[[int], list[int]]
 
 def round_trips(options: argparse.Namespace) -> list[Row]:
     """Return the rows of a script, a cell, a cell that awaits, and a bare socketpair."""
-    rounds, count = (3, 200) if options.quick else (5, 1_000)
+    rounds, count = (3, 200) if options.quick else (5, 500)
     with ExitStack() as stack:
         notebook = stack.enter_context(kernel())
-        cell = (
-            "import roundtrip\nsession = hermes.Session(roundtrip.ring(2, name='cell'), serve=False)\nsession.start()"
-        )
-        notebook.run(cell)
+        made = f"hermes.Session(roundtrip.ring({MODULES}, name='cell'), serve=False)"
+        notebook.run(f"import roundtrip\nsession = {made}\nsession.start()")
         scripted = stack.enter_context(session(ring(MODULES)))
         contestants: dict[str, Trips] = {
             "a script": lambda number: timed(scripted.step, number),

@@ -99,7 +99,7 @@ def forked(pair: Pair, cell: memoryview) -> int:
 
 
 def posix_pairs(count: int) -> list[Pair]:
-    """Return pairs of sem_t in shared memory, called without giving up the interpreter lock, which nobody else wants."""
+    """Return pairs of sem_t in shared memory, called without giving up the interpreter lock: nobody else wants it."""
     libc = ctypes.PyDLL(None, use_errno=True)
     memory = mmap.mmap(-1, 2 * LINE * count)
     semaphores = [(ctypes.c_char * _SEM_T).from_buffer(memory, LINE * number) for number in range(2 * count)]

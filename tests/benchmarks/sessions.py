@@ -23,7 +23,7 @@ def ring(count: int, *, name: str = "ring", worker: str | None = None) -> Hermes
     group = "" if worker is None else f", worker: {worker}"
     modules = [f"  m{number}: {{type: script, script: './toys.py:Toy'{group}}}" for number in range(count)]
     wires = [f"  - {{src: m{number}.x_out, dst: m{(number + 1) % count}.x_in}}" for number in range(count)]
-    execution = f"execution: {{mode: afap, rate_hz: {ROUND}}}"
+    execution = f"execution: {{mode: afap, rate_hz: {ROUND}, start_timeout: 60}}"
     return configuration(name, ["modules:", *modules, "wiring:", *wires, execution])
 
 

@@ -19,13 +19,13 @@ import hermes
 from hermes.config import HermesConfig
 
 MODULES = 4
-FRAMES = 100_000
+FRAMES, QUICK_FRAMES = 100_000, 10_000
 CHUNK = 10_000
 
 
 def skew(options: argparse.Namespace) -> list[Row]:
     """Return the rows of two runs."""
-    frames = options.frames or (FRAMES // 10 if options.quick else FRAMES)
+    frames = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
     rows = [run_of(frames) for _ in range(2)]
     equal = len({row.pop("fingerprint") for row in rows}) == 1
     return [{"run": number, **row, "same_fingerprint": equal} for number, row in enumerate(rows, 1)]
@@ -61,7 +61,12 @@ def delayed(names: list[str]) -> HermesConfig:
     return configuration("skew", ["modules:", *modules, "wiring:", *wires, "execution: {mode: afap, rate_hz: 1000}"])
 
 
-BENCHES = [Bench("skew", "Lock-step with modules delayed at random by up to 20 us", skew)]
+def add_frames(parser: argparse.ArgumentParser) -> None:
+    """Add how many frames each run has."""
+    parser.add_argument("--frames", type=int, help=f"of each run that looks for skew (default {FRAMES:,})")
+
+
+BENCHES = [Bench("skew", "Lock-step with modules delayed at random by up to 20 us", skew, add_frames)]
 
 if __name__ == "__main__":
     run(BENCHES, "skew", __doc__)

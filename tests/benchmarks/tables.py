@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -23,16 +24,13 @@ RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
 
 
-class Unavailable(Exception):
-    """Something cannot be measured here; the text says what to do about it."""
-
-
 class Bench(NamedTuple):
-    """One table: `measure` gets the command line's `quick` and `frames` and returns its rows."""
+    """One table: `measure` gets the command line and returns its rows; `options` adds to it what only this one has."""
 
     name: str
     title: str
     measure: Callable[[argparse.Namespace], list[Row]]
+    options: Callable[[argparse.ArgumentParser], None] | None = None
 
 
 def run(benches: Sequence[Bench], name: str, description: str | None) -> None:
@@ -44,9 +42,10 @@ def run(benches: Sequence[Bench], name: str, description: str | None) -> None:
     RESULTS.mkdir(exist_ok=True)
     for bench in benches:
         if bench.name in options.only:
-            rows = bench.measure(options)
+            begin = time.monotonic()
+            found[bench.name] = rows = bench.measure(options)
             (print_markdown if options.markdown else shown)(bench.title, rows)
-            found[bench.name] = rows
+            say(f"{bench.name}: {time.monotonic() - begin:.0f} s\n")
             (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     say(f"written to {RESULTS / name}.json")
 
@@ -55,10 +54,12 @@ def command_line(benches: Sequence[Bench], description: str | None) -> argparse.
     """Return what the command line says."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [bench.name for bench in benches]
-    parser.add_argument("--quick", action="store_true", help="less steady, in about a fifth of the time")
+    parser.add_argument("--quick", action="store_true", help="less steady, and in a fraction of the time")
     parser.add_argument("--markdown", action="store_true", help="tables to paste into docs/performance.md")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="TABLE", help=", ".join(names))
-    parser.add_argument("--frames", type=int, help="frames of each run that looks for skew (default 100,000)")
+    for bench in benches:
+        if bench.options is not None:
+            bench.options(parser)
     return parser.parse_args()
 
 
@@ -67,8 +68,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def shown(title: str, rows: list[Row]) -> list[Row]:
-    """Print rows as a table and return them."""
+def shown(title: str, rows: list[Row]) -> None:
+    """Print rows as a table."""
     columns = columns_of(rows)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
@@ -76,7 +77,6 @@ def shown(title: str, rows: list[Row]) -> list[Row]:
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-    return rows
 
 
 def print_markdown(title: str, rows: list[Row]) -> None:

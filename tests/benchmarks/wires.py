@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 
-from tables import Bench, Row, run
+from tables import Bench, Row, cell, run
 
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalKind, SignalRegistry
@@ -54,15 +54,10 @@ def measured(shm: SharedMemoryManager, plan: list[WirePlan], rounds: int, second
             passes["loop"].append(seconds_each(loop, seconds))
     router.release()
     route, bare = (1e6 * median(found) for found in passes.values())
-    spread = f"{1e6 * min(passes['route']):.4g} .. {1e6 * max(passes['route']):.4g}"
-    ratio = {"plain_loop_us": bare, "times_as_fast": bare / route}
-    return {
-        "route_us": route,
-        "rounds": spread,
-        **ratio,
-        "ns_per_wire": 1e3 * route / len(plan),
-        "prepare_ms": 1e3 * prepared,
-    }
+    spread = f"{cell(1e6 * min(passes['route']))} .. {cell(1e6 * max(passes['route']))}"
+    compared = {"plain_loop_us": bare, "times_as_fast": bare / route}
+    per_wire = {"ns_per_wire": 1e3 * route / len(plan), "prepare_ms": 1e3 * prepared}
+    return {"route_us": route, "rounds": spread, **compared, **per_wire}
 
 
 def check(shm: SharedMemoryManager, plan: list[WirePlan], act: Callable[[], None]) -> None:
