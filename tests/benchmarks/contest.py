@@ -57,4 +57,4 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def left_out(what: str, why: object) -> None:
     """Say in one line that something is not measured."""
-    say(f"not measured: {what}: {' '.join(str(why).split())[:200]}")
+    say(f"not measured: {what}: {' '.join(str(why).split())[:150]}")

@@ -6,8 +6,8 @@ A real kernel hosts the session; cells disturb it. The instant of every commit i
 commit follows a frame's work, so it is compared with the absolute grid of frame times through the promptest commit of
 the run: the first frame waits for nothing, and so that grid is the engine's own, later by no more than the least work
 of a frame. The bare loop is a process of its own that sleeps to absolute deadlines at the same rate, under the same
-disturbance, in turns with the session; its wake-ups are compared with those deadlines. A frame is skipped where the
-session has given up catching up and goes on with a later grid; all later frames count as late by that.
+disturbance, in turns with the session; its wake-ups are compared with those deadlines. Where the session is further
+behind than it catches up, its grid moves on, as the engine's does, and what it lost are frames skipped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,13 +28,11 @@ from sessions import backplane, configuration
 from tables import Bench, Row, run
 
 from hermes.config import HermesConfig
+from hermes.engine.pacing import CATCH_UP
 
 RATES = (100, 1_000)
 MODULES = 3
 MS = 1_000_000
-TAIL = 10
-"""The last frames of a run; what the promptest of them is late by is lost."""
-
 DISTURBANCES = {
     "idle": "",
     "computing": "end = time.monotonic() + {seconds}\nn = 0\nwhile time.monotonic() < end: n += 1",
@@ -50,13 +49,19 @@ class Lateness:
         self.late: list[int] = []
         self.skipped = 0
 
-    def take(self, instants: Sequence[int], rate: int, begin: int | None = None) -> None:
-        """Take over the instants of consecutive frames; the first was due at `begin`, or as the promptest has it."""
-        grid = [number * 1_000_000_000 // rate for number in range(len(instants))]
-        offsets = [instant - due for instant, due in zip(instants, grid, strict=True)]
-        first = min(offsets) if begin is None else begin
-        self.late += [offset - first for offset in offsets]
-        self.skipped += (min(offsets[-TAIL:]) - first) * rate // 1_000_000_000
+    def deadlines(self, instants: Sequence[int], rate: int, begin: int) -> None:
+        """Take over when a loop woke up that never moves its deadlines; the first was `begin`."""
+        self.late += [instant - begin - due(number, rate) for number, instant in enumerate(instants)]
+
+    def commits(self, instants: Sequence[int], rate: int) -> None:
+        """Take over when consecutive frames were committed, on a grid that moves on as the engine's does."""
+        offsets = [instant - due(number, rate) for number, instant in enumerate(instants)]
+        anchor = begin = min(offsets)
+        allowed = due(1 + CATCH_UP, rate)
+        for offset in offsets:
+            self.late.append(offset - anchor)
+            anchor = max(anchor, offset - allowed)
+        self.skipped += round((anchor - begin) * rate / 1e9)
 
     def row(self) -> Row:
         """Return the columns of a table, in us."""
@@ -65,6 +70,11 @@ class Lateness:
         shares = {f"{name}_us": percentile(late, percent) / 1000 for name, percent in (("p50", 50), ("p99", 99))}
         counts = {"frames": len(late), "skipped": self.skipped, "over_1_ms_%": 100 * over / len(late)}
         return {**counts, **shares, "max_us": late[-1] / 1000}
+
+
+def due(number: int, rate: int) -> int:
+    """Return how long after the first frame another is due, in ns."""
+    return number * 1_000_000_000 // rate
 
 
 def jitter(options: argparse.Namespace) -> list[Row]:
@@ -76,16 +86,16 @@ def jitter(options: argparse.Namespace) -> list[Row]:
 
 def rows_at(notebook: Kernel, rate: int, rounds: int, seconds: float) -> Iterator[Row]:
     """Yield the rows at one rate."""
-    name = f"jitter{rate}"
+    name = f"jitter-{os.getpid()}-{rate}"
     with started(notebook, name, rate), bare_loop(rate) as bare:
         for disturbance in DISTURBANCES:
             commits, wakeups = Lateness(), Lateness()
             for number in range(rounds):
                 for contestant in turn(["session", "bare"], number):
                     if contestant == "session":
-                        commits.take(session_round(notebook, name, disturbance, seconds), rate)
+                        commits.commits(session_round(notebook, name, disturbance, seconds), rate)
                     else:
-                        wakeups.take(*bare_round(notebook, bare, disturbance, seconds, rate))
+                        wakeups.deadlines(*bare_round(notebook, bare, disturbance, seconds, rate))
             goal = GOALS.get(rate, {}) if disturbance != "idle" else {}
             place = {"rate_hz": rate, "cell": disturbance}
             yield {**place, "what": "Hermes, commit", **commits.row(), **goal}
@@ -133,7 +143,7 @@ def session_round(notebook: Kernel, name: str, disturbance: str, seconds: float)
 def bare_round(
     notebook: Kernel, bare: subprocess.Popen[str], disturbance: str, seconds: float, rate: int
 ) -> tuple[list[int], int, int]:
-    """Run the bare loop under a disturbance; return what `Lateness.take` takes."""
+    """Run the bare loop under a disturbance; return what `Lateness.deadlines` takes."""
     assert bare.stdin is not None
     assert bare.stdout is not None
     finish = disturb(notebook, disturbance, seconds)
@@ -162,7 +172,7 @@ def be_bare(rate: int) -> None:
         instants = [0] * frames
         begin = time.monotonic_ns() + MS
         for number in range(frames):
-            left = begin + number * 1_000_000_000 // rate - time.monotonic_ns()
+            left = begin + due(number, rate) - time.monotonic_ns()
             if left > 0:
                 time.sleep(left / 1e9)
             instants[number] = time.monotonic_ns()

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 
+from children import end
 from contest import Contestant, Rate, contest, left_out
 from frames import hermes_ring
 from sessions import HERE
@@ -62,8 +63,7 @@ def seconds_of(words: list[str], steps: int) -> float:
     try:
         said, complaint = child.communicate(timeout=TIMEOUT)
     finally:
-        child.terminate()
-        child.wait()
+        end(child)
     if child.returncode:
         raise RuntimeError(f"{words[0]} ended with status {child.returncode}: {complaint[-2000:]}")
     return float(said.split()[-1])

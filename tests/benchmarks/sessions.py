@@ -63,11 +63,11 @@ def backplane(name: str) -> Iterator[SharedMemoryManager]:
 
 def engine_of(pid: int) -> int:
     """Return the process id of the one engine that a process has started."""
-    (engine,) = (child for child in children(pid) if b"hermes.engine" in command(child))
+    (engine,) = (child for child in started_by(pid) if b"hermes.engine" in command(child))
     return engine
 
 
-def children(pid: int) -> list[int]:
+def started_by(pid: int) -> list[int]:
     """Return the processes that a process has started and that live."""
     tasks = (Path("/proc") / str(pid) / "task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -76,15 +76,6 @@ def children(pid: int) -> list[int]:
 def command(pid: int) -> bytes:
     """Return how a process was called."""
     return (Path("/proc") / str(pid) / "cmdline").read_bytes()
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of all threads of a process so far, in s, as exactly as the kernel counts it.
-
-    The id of another process's clock is its inverted process id and the number of the clock, 2: see
-    clock_getcpuclockid(3).
-    """
-    return time.clock_gettime(~pid << 3 | 2)
 
 
 def memory_kib(pid: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from sessions import backplane, children, configuration, engine_of, memory_kib, session, timed_steps
+from sessions import backplane, configuration, engine_of, memory_kib, session, started_by, timed_steps
 from tables import Bench, Row, run
 
 import hermes
@@ -21,6 +21,7 @@ from hermes.config import HermesConfig
 MODULES = 4
 FRAMES, QUICK_FRAMES = 100_000, 10_000
 CHUNK = 10_000
+NAME = f"skew-{os.getpid()}"
 
 
 def skew(options: argparse.Namespace) -> list[Row]:
@@ -34,9 +35,9 @@ def skew(options: argparse.Namespace) -> list[Row]:
 def run_of(frames: int) -> Row:
     """Return what one run of so many frames has shown."""
     names = [f"m{number}" for number in range(MODULES)]
-    with session(delayed(names), serve=True) as running, backplane("skew") as shm:
+    with session(delayed(names), serve=True) as running, backplane(NAME) as shm:
         engine = engine_of(os.getpid())
-        parts = {"engine": [engine], "modules": children(engine)}
+        parts = {"engine": [engine], "modules": started_by(engine)}
         seconds = steps_in_chunks(running, frames // 10)
         before = {part: sum(map(memory_kib, pids)) for part, pids in parts.items()}
         seconds += steps_in_chunks(running, frames - frames // 10)
@@ -58,7 +59,7 @@ def delayed(names: list[str]) -> HermesConfig:
     """Return a configuration of delayed modules, each in a process of its own, in a ring of wires."""
     modules = [f"  {name}: {{type: script, script: './toys.py:Delayed'}}" for name in names]
     wires = [f"  - {{src: {names[number - 1]}.steps, dst: {name}.before}}" for number, name in enumerate(names)]
-    return configuration("skew", ["modules:", *modules, "wiring:", *wires, "execution: {mode: afap, rate_hz: 1000}"])
+    return configuration(NAME, ["modules:", *modules, "wiring:", *wires, "execution: {mode: afap, rate_hz: 1000}"])
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ import time
 from contextlib import closing
 from statistics import median
 
-from sessions import children, cpu_seconds, engine_of, ring, session
+from children import cpu_seconds
+from sessions import engine_of, ring, session, started_by
 from tables import Bench, Row, run
 
 import hermes
@@ -41,7 +42,7 @@ def paused(options: argparse.Namespace) -> list[Row]:
     with session(ring(MODULES), serve=True) as resting:
         resting.step(100)
         engine = engine_of(os.getpid())
-        parts = {"session": [os.getpid()], "engine": [engine], "modules": children(engine)}
+        parts = {"session": [os.getpid()], "engine": [engine], "modules": started_by(engine)}
         time.sleep(0.5)
         before = {name: sum(map(cpu_seconds, pids)) for name, pids in parts.items()}
         begin = time.perf_counter()
