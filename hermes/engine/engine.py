@@ -10,30 +10,23 @@ from __future__ import annotations
 import gc
 import select
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
-from hermes.backplane.link import DRAINED, UNDRAINED, WILL, Link
-from hermes.engine import journal
+from hermes.backplane.link import Link
 from hermes.engine.job import Job
-from hermes.engine.output import LineBudget
+from hermes.engine.owner import Closing, Owner, OwnerGoneError
 from hermes.engine.pacing import Pacer
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
-from hermes.engine.reader import LosslessReader
-from hermes.engine.scheduler import OwnerGoneError, Scheduler
+from hermes.engine.reporting import Reporter
+from hermes.engine.scheduler import Scheduler
 from hermes.engine.timed import Due, timed_commands
 from hermes.errors import CommandError, HermesError, SessionClosed, to_wire
 from hermes.lifecycle import State, Verb, following
 
-_OUTPUT_BACKLOG = 1 << 18
-"""Bytes waiting for the owner beyond which the output of modules is dropped (and counted)."""
-
 _OVERRUN_EVENT_NS = 1_000_000_000
 """At most one overrun event in this time; all of them are counted."""
-
 
 _POLLED_NS = 2_000_000
 """Time before a deadline up to which the engine listens while it waits; poll counts in milliseconds."""
@@ -48,10 +41,6 @@ _MOST_FRAMES = 1 << 20
 """Frames between two looks for commands, at most."""
 
 
-class Closing(Exception):
-    """The owner asked the engine to end."""
-
-
 class Engine:
     """Runs one plan for the owner at the other end of `link`; `owner_pidfd` becomes readable when the owner ends."""
 
@@ -60,14 +49,12 @@ class Engine:
         self._plan = plan
         self._owner_pidfd = owner_pidfd
         self._state = State.STARTING
-        self._waiting: list[dict[str, Any]] = []
+        self._owner = Owner(link)
+        self._tell = Reporter(link, self._now)
         self._job: Job | None = None
-        self._budget = LineBudget()
         self._overrun_event_ns = 0
         self._moved = False
-        self._will: str | None = None
-        self._reader: LosslessReader | None = None
-        self._manager = ProcessManager(plan, self._hand_on, (link.fileno(), owner_pidfd), self._read)
+        self._manager = ProcessManager(plan, self._tell.output, (link.fileno(), owner_pidfd), self._owner.read)
         self._scheduler: Scheduler | None = None
 
     def run(self) -> None:
@@ -83,18 +70,12 @@ class Engine:
         except Closing:
             self._answer_waiting(SessionClosed(self._plan.name))
         except OwnerGoneError:
-            self._execute_will()
+            self._owner.execute_will()
         finally:
             if self._scheduler is not None:
                 self._scheduler.release()
             self._manager.stop()
             self._link.flush()
-
-    def _execute_will(self) -> None:
-        """Remove the file that the owner, who can no longer do it, has asked to be removed after its death."""
-        if self._will is not None:
-            with suppress(OSError):
-                Path(self._will).unlink()
 
     @property
     def _frames(self) -> Scheduler:
@@ -105,6 +86,7 @@ class Engine:
         try:
             self._manager.start()
             watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
+            self._owner.slots = self._manager.shm.layout.slots
             self._timed = timed_commands(self._plan, self._manager.shm.registry)
             self._scheduler = Scheduler(self._manager, self._plan, watched)
             self._scheduler.reset()
@@ -121,57 +103,34 @@ class Engine:
 
     # -- commands
 
-    def _read(self) -> None:
-        """Take what the owner has sent; raises Closing and OwnerGoneError."""
-        if self._link.backlog:
-            self._link.flush()
-        for command in self._link.receive():
-            if command["verb"] == WILL:
-                self._will = command["path"]
-            elif command["verb"] == DRAINED:
-                self._reader = self._reader_at(command["sequence"])
-            else:
-                self._waiting.append(command)
-        if any(command["verb"] == Verb.CLOSE for command in self._waiting):
-            self._waiting = [command for command in self._waiting if command["verb"] != Verb.CLOSE]
-            raise Closing
-        if self._link.ended:
-            raise OwnerGoneError
-
     def _serve(self) -> None:
         """Apply every command that may act at this boundary, in arrival order."""
-        self._read()
-        if self._waiting:
+        self._owner.read()
+        if self._owner.waiting:
             with self._link.corked():
                 self._apply_waiting()
 
     def _apply_waiting(self) -> None:
         while (command := self._next_command()) is not None:
-            self._waiting.remove(command)
+            self._owner.waiting.remove(command)
             try:
                 self._apply(command, Verb(command["verb"]))
             except CommandError as error:
-                self._refuse(command["id"], error)
+                self._tell.refuse(command["id"], error)
             except HermesError as error:
                 self._fail(error, [command["id"]])
 
     def _next_command(self) -> dict[str, Any] | None:
         """Return the first command that the step or run in progress does not come before."""
         job = self._job
-        ready = (one for one in self._waiting if job is None or not job.comes_before(Verb(one["verb"])))
+        ready = (one for one in self._owner.waiting if job is None or not job.comes_before(Verb(one["verb"])))
         command = next(ready, None)
         if command is not None and command["verb"] in (Verb.SET, Verb.RESET) and not self._has_room():
             return None
         return command
 
     def _has_room(self) -> bool:
-        """Return whether a frame may be committed; where not, the owner has been asked to drain and will answer."""
-        return self._reader is None or self._reader.room(self._manager.shm.committed) > 0
-
-    def _reader_at(self, sequence: int | None) -> LosslessReader | None:
-        if sequence is None:
-            return None
-        return LosslessReader(self._manager.shm.layout.slots, sequence, lambda: self._link.send({"type": UNDRAINED}))
+        return self._owner.room(self._manager.shm.committed) != 0
 
     def _apply(self, command: dict[str, Any], verb: Verb) -> None:
         before = self._state
@@ -181,7 +140,7 @@ class Engine:
                 cells = [(index, cell) for index, cell in command["cells"]]
                 self._frames.set_cells(cells)
                 self._frames.republish()
-                self._note(command, values=command["values"])
+                self._tell.note(command, self._frames.frame, values=command["values"])
             case Verb.RESET:
                 self._reset(command, after)
             case Verb.STEP | Verb.RUN:
@@ -189,43 +148,43 @@ class Engine:
                 return
             case Verb.LOOK:
                 timing = {"timing": self._frames.meter.report()} if command.get("timing") else {}
-                self._reply(command["id"], sequence=self._manager.shm.committed, **timing)
+                self._tell.reply(command["id"], sequence=self._manager.shm.committed, **timing)
                 return
             case _:
                 self._switch(command, verb, after)
-        self._reply(command["id"])
+        self._tell.reply(command["id"])
 
     def _switch(self, command: dict[str, Any], verb: Verb, after: State) -> None:
         """Resume or pause; either changes nothing where the state is that already."""
         stepping = self._job is not None and self._job.verb is Verb.STEP
         if after is self._state:
             return
-        self._note(command)
+        self._tell.note(command, self._frames.frame)
         self._enter(after)
         if not stepping:
-            self._event("running" if verb is Verb.RESUME else "paused")
+            self._tell.event("running" if verb is Verb.RESUME else "paused")
         if verb is Verb.PAUSE:
             self._end_job()
 
     def _reset(self, command: dict[str, Any], after: State) -> None:
         at = self._frames.frame
         self._frames.reset()
-        self._note(command, at=at)
+        self._tell.note(command, at)
         self._enter(after)
-        self._event("reset")
+        self._tell.event("reset")
         self._timed.rearm()
         self._act_in_time()
 
     def _begin(self, command: dict[str, Any], verb: Verb, before: State) -> None:
         count = command["count"]
-        self._note(command, count=count)
+        self._tell.note(command, self._frames.frame, count=count)
         self._job = Job(verb, command["id"], count)
         if before is State.PAUSED:
             self._enter(State.RUNNING)
             if verb is Verb.RUN:
-                self._event("running")
+                self._tell.event("running")
             else:
-                self._link.send({"type": "state", **self._now()})
+                self._tell.state()
 
     def _enter(self, state: State) -> None:
         self._state = state
@@ -239,7 +198,7 @@ class Engine:
         if self._frames.frame == self._plan.end_frame:  # somebody paused while the last one waited for its deadline
             self._conclude()
             return
-        if self._reader is not None and not self._has_room():
+        if not self._has_room():
             self._wait_for_news(None)
             return
         stepping = self._job is not None and self._job.verb is Verb.STEP
@@ -272,8 +231,8 @@ class Engine:
             ahead.append(self._job.remaining)
         if self._timed.next_frame > self._frames.frame:
             ahead.append(self._timed.next_frame - self._frames.frame)
-        if self._reader is not None:
-            ahead.append(self._reader.room(self._manager.shm.committed))
+        if (room := self._owner.room(self._manager.shm.committed)) is not None:
+            ahead.append(room)
         return min(ahead)
 
     def _act_in_time(self) -> None:
@@ -294,7 +253,7 @@ class Engine:
         command = {"verb": Verb.SET if due.cells else Verb.PAUSE, "origin": "configuration"}
         if due.cells:
             self._frames.set_cells(due.cells)
-            self._note(command, values=due.values)
+            self._tell.note(command, self._frames.frame, values=due.values)
         elif self._state is State.RUNNING and self._frames.frame != self._plan.end_frame:
             self._switch(command, Verb.PAUSE, following(self._state, Verb.PAUSE))
 
@@ -303,19 +262,19 @@ class Engine:
         end = self._plan.end_frame
         if end is not None and self._frames.frame >= end:
             self._enter(following(self._state, Verb.FINISH))
-            self._event("finished")
+            self._tell.event("finished")
             self._end_job()
         elif self._job is not None and self._job.remaining == 0:
             verb = self._job.verb
             self._enter(following(self._state, Verb.PAUSE))
             if verb is Verb.RUN:
-                self._event("paused")
+                self._tell.event("paused")
             self._end_job()
 
     def _end_job(self) -> None:
         if self._job is not None:
             job, self._job = self._job, None
-            self._reply(job.id, completed=job.completed)
+            self._tell.reply(job.id, completed=job.completed)
 
     def _pace(self, work_ns: int) -> None:
         now = time.monotonic_ns()
@@ -347,7 +306,7 @@ class Engine:
             return
         self._overrun_event_ns = now
         count = self._manager.shm.counters["overruns"]
-        self._event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
+        self._tell.event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
 
     def _wait_for_news(self, timeout_ms: int | None) -> None:
         """Sleep until the owner says something, a module dies or the time is up."""
@@ -372,45 +331,23 @@ class Engine:
     def _fail(self, error: HermesError, ids: list[int]) -> None:
         """Enter `failed`, tell why, and answer every command that waits."""
         self._enter(following(self._state, Verb.FAIL))
-        self._event("failed", **to_wire(error), message=str(error))
+        self._tell.event("failed", **to_wire(error), message=str(error))
         if self._job is not None:
             ids = [self._job.id, *ids]
             self._job = None
         for identity in ids:
-            self._refuse(identity, error)
+            self._tell.refuse(identity, error)
         self._answer_waiting(error)
 
     def _answer_waiting(self, error: HermesError) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._owner.waiting = self._owner.waiting, []
         if self._job is not None:
-            self._refuse(self._job.id, error)
+            self._tell.refuse(self._job.id, error)
             self._job = None
         for command in waiting:
-            self._refuse(command["id"], error)
+            self._tell.refuse(command["id"], error)
 
     def _now(self) -> dict[str, Any]:
         frames = self._scheduler
         at = {"frame": frames.frame, "time": frames.time} if frames is not None else {"frame": 0, "time": 0.0}
         return {"state": self._state, **at}
-
-    def _event(self, name: str, **fields: Any) -> None:
-        self._link.send({"type": "event", "event": name, **self._now(), **fields})
-
-    def _reply(self, identity: int, **fields: Any) -> None:
-        self._link.send({"type": "reply", "id": identity, **self._now(), **fields})
-
-    def _refuse(self, identity: int, error: HermesError) -> None:
-        self._link.send({"type": "reply", "id": identity, **self._now(), **to_wire(error)})
-
-    def _note(self, command: dict[str, Any], at: int | None = None, **params: Any) -> None:
-        frame = self._frames.frame if at is None else at
-        line = journal.entry(frame, command["verb"], command["origin"], params.items())
-        self._link.send({"type": "journal", "entry": line})
-
-    def _hand_on(self, module: str, stream: str, lines: list[str]) -> None:
-        """Send a module's output to the owner, unless it is too much; called on the drain's thread."""
-        lines, dropped = self._budget.take(lines, room=self._link.backlog < _OUTPUT_BACKLOG)
-        if lines:
-            frame = self._scheduler.frame if self._scheduler is not None else 0
-            record = {"module": module, "stream": stream, "frame": frame, "lines": lines, "dropped": dropped}
-            self._link.send({"type": "output", **record})

@@ -35,6 +35,7 @@ from hermes.backplane.sync import (
 from hermes.engine.handover import Handover
 from hermes.engine.journal import Fingerprint
 from hermes.engine.metering import Meter
+from hermes.engine.owner import OwnerGoneError
 from hermes.engine.perturbation import Perturbation
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
@@ -50,10 +51,6 @@ _LOST_SECONDS = 0.1
 
 _YIELDS = range(64)
 """Yields between two looks at the clock, while spinning."""
-
-
-class OwnerGoneError(Exception):
-    """The process that owns the session has disappeared."""
 
 
 class Leg(NamedTuple):
