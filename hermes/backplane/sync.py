@@ -31,9 +31,6 @@ ORDERED_STORES = platform.machine() in ("x86_64", "AMD64", "i686")
 """Stores become visible in program order, and only a load may overtake them. Elsewhere memory order is weaker than
 fences in Python can promise, so there is a fence more and the eventfd is always written."""
 
-_BACKSTOP_MS = 1000
-"""A worker re-reads its go word at least this often; the engine itself kicks after 5 ms, so nobody waits for this."""
-
 _YIELDS = range(32)
 """Yields between two looks at the clock, while spinning."""
 
@@ -66,8 +63,8 @@ def bits_float(bits: int) -> float:
 
 
 def new_event() -> int:
-    """Return a new eventfd, non-blocking and not inherited."""
-    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    """Return a new eventfd, not inherited; reading it waits until it is readable."""
+    return os.eventfd(0, os.EFD_CLOEXEC)
 
 
 def signal_event(fd: int) -> None:
@@ -76,11 +73,9 @@ def signal_event(fd: int) -> None:
 
 
 def clear_event(fd: int) -> None:
-    """Make an eventfd unreadable; harmless where it was."""
-    try:
+    """Make an eventfd unreadable, if nobody else reads it; harmless where it was."""
+    if readable([fd], 0):
         os.eventfd_read(fd)
-    except BlockingIOError:
-        return
 
 
 def readable(fds: Iterable[int], timeout: float | None = None) -> set[int]:
@@ -129,9 +124,8 @@ class EngineGate:
         self.go[ENGINE_SLEEPS] = asleep
 
     def overslept(self) -> bool:
-        """Whether the worker sleeps although it was released and no wake-up is on its way to it."""
-        silent = bool(self.done[WORKER_SLEEPS]) and not self.finished and not readable([self.go_event], 0)
-        return silent and bool(self.done[WORKER_SLEEPS])  # else it was just waking up
+        """Whether the worker sleeps although it was released and no wake-up is on its way; or is just waking up."""
+        return bool(self.done[WORKER_SLEEPS]) and not self.finished and not readable([self.go_event], 0)
 
     def kick(self) -> None:
         """Wake the worker once more, whatever its flag says: the net under a lost wake-up."""
@@ -160,8 +154,6 @@ class WorkerGate:
         self._done_event = done_event
         self._stamp = int(go[GO])
         done[DONE] = self._stamp
-        self._poll = select.poll()
-        self._poll.register(go_event, select.POLLIN)
 
     def wait(self) -> int:
         """Block until released and return what to do, an `Opcode`."""
@@ -186,13 +178,11 @@ class WorkerGate:
 
     def _sleep(self, before: int) -> int:
         go, done = self._go, self._done
+        done[WORKER_SLEEPS] = 1
+        fence()
         while go[GO] == before:
-            done[WORKER_SLEEPS] = 1
-            fence()
-            woken = go[GO] == before and self._poll.poll(_BACKSTOP_MS)
-            done[WORKER_SLEEPS] = 0
-            if woken:
-                clear_event(self._go_event)
+            os.eventfd_read(self._go_event)
+        done[WORKER_SLEEPS] = 0
         return int(go[GO])
 
     def finish(self) -> None:

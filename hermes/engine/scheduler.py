@@ -43,11 +43,11 @@ from hermes.engine.schedule import LONGEST_CYCLE, cycle, due, phases, wire_delay
 from hermes.engine.wiring import Router
 from hermes.frametime import FrameClock
 
-_SAFETY_MS = 5
+_SAFETY_SECONDS = 0.005
 """How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
 
 _LOST_SECONDS = 0.1
-"""How long a worker that is done may take to say so, before its wake-up counts as lost."""
+"""How long a wake-up that was due may take to show, on a busy machine, before it counts as lost."""
 
 _YIELDS = range(64)
 """Yields between two looks at the clock, while spinning."""
@@ -84,6 +84,7 @@ class Scheduler:
         self._stamp = 0
         self._handover = Handover()
         self._spin_ns = -1
+        self._epoll = select.epoll()
         self._routes = self._routed_after_phases()
         period = cycle(plan)
         self._rows = [self._row(frame) for frame in range(period)] if period <= LONGEST_CYCLE else None
@@ -233,6 +234,7 @@ class Scheduler:
     def release(self) -> None:
         """Give up every view of the memory."""
         self._rows, self._routes = [], []
+        self._epoll.close()
         self._router.release()
         self.meter.release()
         self._words.release()
@@ -283,15 +285,19 @@ class Scheduler:
     # -- waits
 
     def _watch(self) -> None:
-        """Register what ends a wait: every done event, every worker's pidfd, the owner's hang-up."""
-        self._poll = select.poll()
+        """Register what ends a wait: every done event, every worker's pidfd, the owner's hang-up.
+
+        A done event needs no reading: edge-triggered, each of its writes ends one wait.
+        """
+        self._epoll.close()
+        self._epoll = select.epoll()
         for fd, events in self._watched.items():
-            self._poll.register(fd, events)
+            self._epoll.register(fd, events)
         for gate in self._manager.gates.values():
-            self._poll.register(gate.done_event, select.POLLIN)
+            self._epoll.register(gate.done_event, select.EPOLLIN | select.EPOLLET)
         self._pidfds = {process.pidfd: name for name, process in self._manager.processes.items()}
         for pidfd in self._pidfds:
-            self._poll.register(pidfd, select.POLLIN)
+            self._epoll.register(pidfd, select.EPOLLIN)
         self._done_events = {gate.done_event for gate in self._manager.gates.values()}
 
     def _let_all(self, opcode: Opcode) -> None:
@@ -321,36 +327,39 @@ class Scheduler:
             fence()
             try:
                 while not gate.finished:
-                    events = self._poll.poll(_SAFETY_MS)
-                    for fd, _ in events:
-                        self._heed(fd, phase)
-                    if not events:
+                    if not self._await(_SAFETY_SECONDS, phase):
                         self._check(gates, gate, phase, limit, timeout)
             finally:
                 gate.sleep(False)
 
-    def _heed(self, fd: int, phase: str) -> None:
-        if fd in self._done_events:
-            clear_event(fd)
-        elif fd in self._pidfds:
-            raise self._manager.failure(self._pidfds[fd], self.frame + 1 if phase == "step" else 0, phase)
-        else:
-            raise OwnerGoneError
+    def _await(self, seconds: float, phase: str) -> set[int]:
+        """Wait for news at most so long, and return the done events; raises where a worker or the owner has ended."""
+        events = {fd for fd, _ in self._epoll.poll(seconds)}
+        for fd in events - self._done_events:
+            if fd not in self._pidfds:
+                raise OwnerGoneError
+            raise self._manager.failure(self._pidfds[fd], self._frame_of(phase), phase)
+        return events
+
+    def _frame_of(self, phase: str) -> int:
+        return self.frame + 1 if phase == "step" else 0
 
     def _check(
         self, gates: Sequence[EngineGate], awaited: EngineGate, phase: str, limit: float, timeout: float
     ) -> None:
         """Nothing happened for a while: mend and count a lost wake-up, and see whether somebody hangs."""
-        if awaited.finished:
-            self._shm.count(KICKS, not readable([awaited.done_event], _LOST_SECONDS))
+        if awaited.finished and awaited.done_event not in self._await(_LOST_SECONDS, phase):
+            self._shm.count(KICKS)
         waiting = [gate for gate in gates if not gate.finished]
-        for gate in waiting:
-            if gate.overslept():
-                self._shm.count(KICKS)
-                gate.kick()
+        if any(gate.overslept() for gate in waiting):
+            self._await(_LOST_SECONDS, phase)
+            for gate in waiting:
+                if gate.overslept():
+                    self._shm.count(KICKS)
+                    gate.kick()
         if waiting and time.monotonic() > limit:
             hung = [name for name, gate in self._manager.gates.items() if gate in waiting]
-            raise self._manager.kill_hung(hung[0], self.frame + 1 if phase == "step" else 0, phase, timeout)
+            raise self._manager.kill_hung(hung[0], self._frame_of(phase), phase, timeout)
 
     def _settle(self) -> None:
         """Let workers that are still in a frame that failed finish it; end those that do not."""
@@ -363,6 +372,6 @@ class Scheduler:
             while not gate.finished and not process.exited:
                 if time.monotonic() > limit:
                     self._manager.kill_hung(name, self.frame, "reset", timeout)
-                readable([gate.done_event, process.pidfd], _SAFETY_MS / 1000)
+                readable([gate.done_event, process.pidfd], _SAFETY_SECONDS)
                 clear_event(gate.done_event)
             gate.sleep(False)
