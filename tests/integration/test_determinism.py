@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +181,13 @@ def test_without_a_server_a_run_must_not_pause(noisy: Callable[..., Path]) -> No
     assert "without a server nobody can resume after the pause that commands have at frame 10" in errors
     status, out, errors = hermes_command("run", path, "--no-server", "--end-time", "0.1")
     assert (status, out[:31]) == (0, "finished at 0.1 s, frame 10, fi"), "the end comes before the pause"
+
+
+def test_a_run_that_pauses_at_frame_0_waits_for_a_client(hermes_run: Callable[..., Any], counters: Path) -> None:
+    counters.write_text(counters.read_text() + "commands: [{frame: 0, pause: true}]\n")
+    running = hermes_run(counters)
+    assert "paused; a client may resume" in running.process.stderr.readline()
+    assert running.end(signal.SIGINT)[0] == 130
 
 
 def anything(chance: random.Random) -> dict[str, Any]:
