@@ -193,9 +193,9 @@ class Feed:
         if self.lock.acquire(blocking=False):  # else a query drains at this moment
             try:
                 self.drain()
+                self._answer()
             finally:
                 self.lock.release()
-            self._answer()
         if self._running():
             self._arm(_next_wait(waited, fresh, shm.layout.slots))
 
@@ -203,7 +203,9 @@ class Feed:
         """Tell the engine how far it need not wait, where it waits at all."""
         if self._shm is None:
             return
-        if self._starting or any(recording.lossless for recording in self._recordings):
+        with self.lock:
+            wanted = self._starting or any(recording.lossless for recording in self._recordings)
+        if wanted:
             self._held = True
             self._report(self._position)
         elif self._held:
