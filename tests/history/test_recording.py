@@ -71,7 +71,6 @@ async def test_it_says_what_it_holds() -> None:
 
 
 async def test_its_dataframe_has_the_epochs_and_units() -> None:
-    pytest.importorskip("pandas")
     bench = Bench()
     bench.commit()
     recording = bench.feed.record("m.x", lossless=False)

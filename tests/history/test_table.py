@@ -61,7 +61,6 @@ def test_its_html_is_escaped_and_small() -> None:
 
 
 def test_a_dataframe_keeps_types_and_units_and_is_indexed_by_time() -> None:
-    pytest.importorskip("pandas")
     frame = history().dataframe()
     assert list(frame.columns) == list(history().signals)
     assert frame.index.name == "time"
