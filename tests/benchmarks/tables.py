@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import signal
 import sys
 import time
@@ -42,12 +43,31 @@ def run(benches: Sequence[Bench], name: str, description: str | None) -> None:
     RESULTS.mkdir(exist_ok=True)
     for bench in benches:
         if bench.name in options.only:
-            begin = time.monotonic()
+            begin = time.monotonic(), *busy_seconds()
             found[bench.name] = rows = bench.measure(options)
             (print_markdown if options.markdown else shown)(bench.title, rows)
-            say(f"{bench.name}: {time.monotonic() - begin:.0f} s\n")
+            found["others_%"][bench.name] = others = others_percent(*begin)
+            say(f"{bench.name}: {time.monotonic() - begin[0]:.0f} s, others used {others:.0f} % of the machine\n")
             (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     say(f"written to {RESULTS / name}.json")
+
+
+def busy_seconds() -> tuple[float, float]:
+    """Return the processor time that the machine has used, time taken by other machines on it included, and we have.
+
+    Ours is this process's and that of its children that have ended, and so on down.
+    """
+    spent = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = spent[3] + spent[4]
+    ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return (sum(spent) - idle) / os.sysconf("SC_CLK_TCK"), sum(use.ru_utime + use.ru_stime for use in ours)
+
+
+def others_percent(begin: float, machine: float, ours: float) -> float:
+    """Return how much of the machine others have used since then, in %."""
+    now_machine, now_ours = busy_seconds()
+    used = (now_machine - machine) - (now_ours - ours)
+    return 100 * max(0.0, used) / ((time.monotonic() - begin) * (os.cpu_count() or 1))
 
 
 def command_line(benches: Sequence[Bench], description: str | None) -> argparse.Namespace:
@@ -113,4 +133,5 @@ def circumstances(quick: bool) -> Row:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "websockets": version("websockets"),
+        "others_%": {},
     }
