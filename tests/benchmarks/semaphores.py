@@ -73,7 +73,7 @@ def timed(pairs: list[Pair], frames: int) -> float:
     return time.perf_counter() - begin
 
 
-def check(pairs: list[Pair], cells: list[memoryview]) -> None:
+def check(pairs: list[Pair], cells: list[memoryview[float]]) -> None:
     """Raise RuntimeError unless one frame makes every child compute exactly once."""
     for cell in cells:
         cell[0] = 8.0
@@ -82,7 +82,7 @@ def check(pairs: list[Pair], cells: list[memoryview]) -> None:
         raise RuntimeError(f"not in lock-step: {[cell[0] for cell in cells]}")
 
 
-def forked(pair: Pair, cell: memoryview) -> int:
+def forked(pair: Pair, cell: memoryview[float]) -> int:
     """Start a child and return its process id; it dies with its parent."""
     parent = os.getpid()
     pid = os.fork()
@@ -132,7 +132,7 @@ def ping_pong(kind: str, processes: int) -> Iterator[Callable[[int], float]]:
         yield run
         child.stdin.close()
         if child.wait(10):
-            raise RuntimeError(f"{child.args} ended with status {child.returncode}")
+            raise RuntimeError(f"{child.args!r} ended with status {child.returncode}")
 
 
 if __name__ == "__main__":
