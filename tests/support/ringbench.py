@@ -36,8 +36,8 @@ class Bench:
             signal = self.shm.registry.at(index)
             value = self.sequence if signal.type is SignalType.I64 else float(self.sequence)
             self.shm.write_cell(index, encode_cell(signal, value))
-        self.shm.stage()
-        self.shm.publish(self.epoch, self.frame, self.frame / 10)
+        self.shm.writer.stage()
+        self.shm.writer.publish(self.epoch, self.frame, self.frame / 10)
 
     def step(self, count: int = 1) -> None:
         """Compute frames."""
