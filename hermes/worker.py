@@ -27,7 +27,7 @@ from hermes.backplane.channel import PROTOCOL, Channel, Record
 from hermes.backplane.handshake import layout_numbers, signal_fields
 from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
-from hermes.backplane.sync import AT, DT, DUE, STEP_NS, Opcode, WorkerGate, bits_float
+from hermes.backplane.sync import AT, DT, DUE, STEP_NS, WorkerGate, bits_float
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
 from hermes.randomness import seeded
 from hermes.wording import nearest
@@ -125,17 +125,10 @@ class Host:
 
     def _serve(self) -> None:
         assert self._gate is not None
-        wait, finish = self._gate.wait, self._gate.finish
         step = _step_one(self._hosted[0]) if len(self._hosted) == 1 else _step_several(self._hosted)
-        while (opcode := wait()) != Opcode.STOP:
-            if opcode == Opcode.STEP:
-                step()
-            elif Opcode(opcode) is Opcode.RESET:
-                self._reset()
-            finish()
+        self._gate.serve(step, self._reset)
         for one in self._hosted:
             one.module.close()
-        finish()
 
     def _reset(self) -> None:
         at = self._hosted[0].mapping.memory.done

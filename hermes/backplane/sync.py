@@ -40,7 +40,7 @@ _lock = threading.Lock()
 class Opcode(IntEnum):
     """What a go asks for."""
 
-    STEP = 1
+    STEP = 1  # also written as a number, where frames wait for it
     RESET = 2
     STOP = 3
 
@@ -155,25 +155,49 @@ class WorkerGate:
         self._stamp = int(go[GO])
         done[DONE] = self._stamp
 
-    def wait(self) -> int:
-        """Block until released and return what to do, an `Opcode`."""
-        go, before = self._go, self._stamp
-        stamp = go[GO]
-        self._stamp = stamp if stamp != before else self._await(before)
-        return go[OPCODE]
+    def serve(self, step: Callable[[], None], reset: Callable[[], None]) -> None:
+        """Do what each release asks for until it is a stop; raises ValueError for an opcode that is none.
+
+        This is the frame path, all of it in one loop: a call or a look-up saved here is saved in every frame.
+        """
+        go, done, before = self._go, self._done, self._stamp
+        acquire, release, pause = _lock.acquire, _lock.release, os.sched_yield
+        while True:
+            stamp = go[GO]
+            if stamp == before:
+                if go[SPIN_NS]:
+                    for _ in _YIELDS:
+                        pause()
+                        stamp = go[GO]
+                        if stamp != before:
+                            break
+                    else:
+                        stamp = self._await(before)
+                else:
+                    stamp = self._sleep(before)
+            opcode = go[OPCODE]
+            if opcode == 1:
+                step()
+            elif Opcode(opcode) is Opcode.RESET:
+                reset()
+            else:
+                return
+            if not ORDERED_STORES:
+                fence()
+            done[DONE] = before = stamp
+            acquire()
+            release()
+            if go[ENGINE_SLEEPS] or not ORDERED_STORES:
+                os.eventfd_write(self._done_event, 1)
 
     def _await(self, before: int) -> int:
-        go, spin_ns = self._go, self._go[SPIN_NS]
-        if spin_ns:
-            pause, clock = os.sched_yield, time.perf_counter_ns
-            limit = clock() + spin_ns
-            while True:
-                for _ in _YIELDS:
-                    pause()
-                    if (stamp := go[GO]) != before:
-                        return int(stamp)
-                if clock() > limit:
-                    break
+        """Go on spinning, then sleep, until released."""
+        limit = time.perf_counter_ns() + self._go[SPIN_NS]
+        while time.perf_counter_ns() < limit:
+            for _ in _YIELDS:
+                os.sched_yield()
+                if (stamp := self._go[GO]) != before:
+                    return int(stamp)
         return self._sleep(before)
 
     def _sleep(self, before: int) -> int:
@@ -184,12 +208,3 @@ class WorkerGate:
             os.eventfd_read(self._go_event)
         done[WORKER_SLEEPS] = 0
         return int(go[GO])
-
-    def finish(self) -> None:
-        """Say that the work is done."""
-        if not ORDERED_STORES:
-            fence()
-        self._done[DONE] = self._stamp
-        fence()
-        if self._go[ENGINE_SLEEPS] or not ORDERED_STORES:
-            signal_event(self._done_event)

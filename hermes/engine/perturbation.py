@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from typing import TypeVar
 
-T = TypeVar("T")
+from hermes.backplane.sync import GO, EngineGate, fence
 
 LONGEST_PAUSE_NS = 200_000
 """The longest delay put between two releases; half of them have none."""
@@ -19,12 +18,15 @@ class Perturbation:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def shuffled(self, items: Sequence[T]) -> list[T]:
-        """Return the items in another order."""
-        return self._random.sample(items, len(items))
+    def release(self, gates: Sequence[EngineGate], stamp: int) -> None:
+        """Release the workers in another order, with pauses in between."""
+        for gate in self._random.sample(gates, len(gates)):
+            self._pause()
+            gate.go[GO] = stamp
+            fence()
+            gate.wake()
 
-    def pause(self) -> None:
-        """Wait for a while, or not at all."""
+    def _pause(self) -> None:
         if self._random.random() < 0.5:
             limit = time.perf_counter_ns() + self._random.randrange(LONGEST_PAUSE_NS)
             while time.perf_counter_ns() < limit:

@@ -136,66 +136,64 @@ class Scheduler:
         self._handover.note(frames, time.monotonic_ns() - begin)
         return frames
 
-    def _advance(self, count: int, budget_ns: int, spin_ns: int) -> int:
+    def _advance(self, count: int, budget_ns: int, spin_ns: int) -> int:  # noqa: C901, PLR0912 - see below
+        """Compute frames; one loop without calls of its own, because each call or look-up in it costs every frame."""
         self._arm(spin_ns)
         words, floats, frame_at, time_at = self._words, self._floats, NOW_FRAME // CELL, NOW_TIME // CELL
-        rows, meter, clock, time_of = self._rows, self.meter, time.monotonic_ns, self.clock.time
-        writer = self._shm.writer
-        stage, publish, take = writer.stage, writer.publish, self._fingerprint.take
-        run = self._run if self._perturbation is None else self._run_perturbed
-        every = 1 if spin_ns == 0 else meter.SAMPLED
+        rows, meter, clock, pause = self._rows, self.meter, time.monotonic_ns, os.sched_yield
+        num, den = self.clock.num, self.clock.den
+        stage, publish, take = self._shm.writer.stage, self._shm.writer.publish, self._fingerprint.take
+        yields = _YIELDS if spin_ns else range(0)
+        sampled = meter.SAMPLED if spin_ns else 1
         frame = first = self.frame
         start = before = clock()
-        last = frame + count
+        last, late = frame + count, start + budget_ns
         while frame < last:
             words[frame_at] = frame + 1
-            floats[time_at] = time_of(frame)
-            for leg in rows[frame % len(rows)] if rows is not None else self._row(frame):
-                run(leg, spin_ns)
-                leg.route()
+            floats[time_at] = frame * den / num
+            for gates, gos, dones, dues, route in rows[frame % len(rows)] if rows is not None else self._row(frame):
+                self._stamp = stamp = self._stamp + 1
+                for go, mask in dues:
+                    go[DUE] = mask
+                if self._perturbation is not None:
+                    self._perturbation.release(gates, stamp)
+                else:
+                    if not ORDERED_STORES:
+                        fence()
+                    for go in gos:
+                        go[GO] = stamp
+                    fence()
+                    for done, gate in zip(dones, gates):  # noqa: B905 - equally long
+                        if done[WORKER_SLEEPS] or not ORDERED_STORES:
+                            signal_event(gate.go_event)
+                for done in dones:
+                    if done[DONE] != stamp:
+                        for _ in yields:
+                            pause()
+                            if done[DONE] == stamp:
+                                break
+                        else:
+                            self._wait(gates, spin_ns)
+                            break
+                route()
             frame += 1
             digest = take(stage())
             now = clock()
-            publish(self.epoch, frame, time_of(frame), digest, now)
+            publish(self.epoch, frame, frame * den / num, digest, now)
             self.frame = frame
-            if not frame % every:
+            if not frame % sampled:
                 meter.take(frame, now - before)
             before = now
-            if now - start > budget_ns:
+            if now > late:
                 break
         return frame - first
 
-    def _run(self, leg: Leg, spin_ns: int) -> None:
-        """Release one phase and wait for it."""
-        self._stamp = stamp = self._stamp + 1
-        for words, mask in leg.due:
-            words[DUE] = mask
-        if not ORDERED_STORES:
-            fence()
-        for go in leg.go:
-            go[GO] = stamp
-        fence()
-        for gate in leg.gates:
-            if gate.done[WORKER_SLEEPS] or not ORDERED_STORES:
-                signal_event(gate.go_event)
-        self._wait(leg, stamp, spin_ns)
-
-    def _wait(self, leg: Leg, stamp: int, spin_ns: int) -> None:
-        if spin_ns:
-            pause = os.sched_yield
-            for done in leg.done:
-                if done[DONE] == stamp:
-                    continue
-                for _ in _YIELDS:
-                    pause()
-                    if done[DONE] == stamp:
-                        break
-                else:
-                    if not self._spin(done, stamp, spin_ns):
-                        break
-            else:
+    def _wait(self, gates: Sequence[EngineGate], spin_ns: int) -> None:
+        """Go on spinning, then sleep, until every gate is finished."""
+        for gate in gates:
+            if not gate.finished and not self._spin(gate.done, self._stamp, spin_ns):
+                self._sleep(gates, "step", self._plan.step_timeout)
                 return
-        self._sleep(leg.gates, "step", self._plan.step_timeout)
 
     def _spin(self, done: memoryview, stamp: int, spin_ns: int) -> bool:
         limit = time.monotonic_ns() + spin_ns
@@ -205,19 +203,6 @@ class Scheduler:
                 if done[DONE] == stamp:
                     return True
         return False
-
-    def _run_perturbed(self, leg: Leg, spin_ns: int) -> None:
-        """Release one phase in another order, with pauses in between, and wait for it."""
-        assert self._perturbation is not None
-        self._stamp = stamp = self._stamp + 1
-        for words, mask in leg.due:
-            words[DUE] = mask
-        for gate in self._perturbation.shuffled(leg.gates):
-            self._perturbation.pause()
-            gate.go[GO] = stamp
-            fence()
-            gate.wake()
-        self._wait(leg, stamp, spin_ns)
 
     def set_cells(self, cells: Iterable[tuple[int, int]]) -> None:
         """Write inputs and parameters at a boundary; modules see them in the next frame."""

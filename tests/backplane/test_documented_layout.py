@@ -176,8 +176,7 @@ def test_the_blocks_and_their_words(shm: SharedMemoryManager) -> None:
         "engine_sleeps": 1,
     }
     assert bytes(shm._view[place : place + 16]) == bytes(memory.inputs) == struct.pack("<ixxxxq", -7, -(2**62))
-    module.wait()
-    module.finish()
+    module.serve(lambda: engine.release(Opcode.STOP), pytest.fail)
     memory.done[WORKER_SLEEPS], memory.done[STEP_NS], memory.done[AT] = 1, 123, 2
     words = read(shm, "Done block", row["done"])
     place = words.pop("outputs")

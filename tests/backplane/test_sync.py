@@ -40,7 +40,7 @@ LOST_AFTER = 0.5
 MODULE = """
 import sys
 from hermes.backplane.shm import ModuleMapping
-from hermes.backplane.sync import DT, STEP_NS, Opcode, WorkerGate, bits_float
+from hermes.backplane.sync import DT, STEP_NS, WorkerGate, bits_float
 fd, go_event, done_event, *numbers = map(int, sys.argv[1:])
 names = ("size", "go", "inputs", "done", "done_size", "outputs")
 mapping = ModuleMapping(fd, **dict(zip(names, numbers)))
@@ -48,15 +48,15 @@ memory, now = mapping.memory, mapping.now
 gate = WorkerGate(memory.go, memory.done, go_event, done_event)
 outputs = memory.outputs.cast("Q")
 print("ready", flush=True)
-while True:
-    opcode = gate.wait()
-    if opcode == Opcode.STOP:
-        break
-    assert opcode == Opcode.STEP and bits_float(memory.go[DT]) == 0.125
+
+
+def step():
+    assert bits_float(memory.go[DT]) == 0.125
     outputs[0] += 1
     outputs[1] = int(now[0] * 8)
     memory.done[STEP_NS] = outputs[0]
-    gate.finish()
+
+gate.serve(step, None)
 """
 
 
@@ -127,43 +127,54 @@ def pair() -> tuple[EngineGate, WorkerGate]:
     return EngineGate(go, done, *events), WorkerGate(go, done, *events)
 
 
+def served(engine: EngineGate, worker: WorkerGate) -> list[str]:
+    """Let the worker do what it has been released for, and then stop; return what it did."""
+    did: list[str] = []
+
+    def act(what: str) -> None:
+        assert not engine.finished
+        did.append(what)
+        engine.release(Opcode.STOP)
+
+    worker.serve(lambda: act("step"), lambda: act("reset"))
+    assert engine.done[DONE] == engine.go[GO] - 1, "a stop is not answered"
+    return did
+
+
 def test_go_and_done_without_a_second_thread() -> None:
-    engine, module = pair()
+    engine, worker = pair()
     assert engine.finished
     engine.release(Opcode.RESET)
     assert not engine.finished
-    assert module.wait() == Opcode.RESET
-    assert not engine.finished
-    module.finish()
-    assert engine.finished
+    assert served(engine, worker) == ["reset"]
     assert not readable([engine.go_event, engine.done_event], 0), "nobody slept, so nobody is woken"
     engine.detach()
 
 
 def test_only_a_sleeper_is_woken() -> None:
-    engine, module = pair()
+    engine, worker = pair()
     engine.sleep(True)
     engine.release(Opcode.STEP)
-    module.wait()
-    module.finish()
+    served(engine, worker)
     assert readable([engine.done_event], 0) == {engine.done_event}
     engine.sleep(False)
     engine.done[WORKER_SLEEPS] = 1
     engine.release(Opcode.STEP)
     assert readable([engine.go_event], 0) == {engine.go_event}
+    assert not engine.overslept(), "a wake-up is on its way"
+    clear_event(engine.go_event)
+    assert engine.overslept()
     engine.done[WORKER_SLEEPS] = 0
-    module.wait()
-    module.finish()
+    assert not engine.overslept()
     engine.detach()
 
 
-def test_stale_wake_ups_do_not_release_a_module() -> None:
-    engine, module = pair()
+def test_stale_wake_ups_do_not_release_a_worker() -> None:
+    engine, worker = pair()
     for _ in range(3):
         engine.kick()
     engine.release(Opcode.STEP)
-    assert module.wait() == Opcode.STEP
-    module.finish()
+    assert served(engine, worker) == ["step"]
     engine.kick()
     signal_event(engine.done_event)
     engine.renew()
@@ -172,16 +183,23 @@ def test_stale_wake_ups_do_not_release_a_module() -> None:
     engine.detach()
 
 
-def test_a_new_process_takes_up_the_sequence() -> None:
-    engine, module = pair()
+def test_a_new_process_takes_up_the_stamp() -> None:
+    engine, _ = pair()
     engine.release(Opcode.STEP)
-    module.wait()
     assert not engine.finished, "it died owing a done"
     again = WorkerGate(engine.go, engine.done, engine.go_event, engine.done_event)
     assert engine.finished
     engine.release(Opcode.RESET)
-    assert again.wait() == Opcode.RESET
-    assert (engine.go[GO], engine.done[DONE]) == (2, 1)
+    assert served(engine, again) == ["reset"]
+    assert (engine.go[GO], engine.done[DONE]) == (3, 2)
+    engine.detach()
+
+
+def test_an_unknown_opcode_is_an_error() -> None:
+    engine, worker = pair()
+    engine.release(9)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="9 is not a valid Opcode"):
+        worker.serve(pytest.fail, pytest.fail)
     engine.detach()
 
 
