@@ -76,6 +76,7 @@ def test_a_set_shows_at_once_in_the_same_frame_and_enters_the_fingerprint_of_the
     cell = encode_cell(manager.shm.registry.at(index), 5.0)
     before = manager.shm.snapshot()
     scheduler.set_cells([(index, cell)])
+    scheduler.republish()
     after = manager.shm.snapshot()
     assert (after.sequence, after.frame, after.fingerprint) == (before.sequence + 1, before.frame, before.fingerprint)
     assert manager.shm.get_signal("a.addend") == 5.0
