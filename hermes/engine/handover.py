@@ -19,6 +19,9 @@ TERM_NS = 50_000_000
 
 LONGEST_TERM_NS = 1_600_000_000
 
+TRIALS_APART = 20
+"""A term lasts at least as many times as long as the trial before it, where a single frame is longer than a term."""
+
 
 class Handover:
     """The choice for the next burst of frames; `spin_ns` is 0 for sleeping."""
@@ -53,7 +56,7 @@ class Handover:
         else:
             self._switch()
             self._term_ns = min(2 * self._term_ns, LONGEST_TERM_NS)
-        self._left_ns = self._term_ns
+        self._left_ns = max(self._term_ns, TRIALS_APART * self._spent_ns)
 
     def _switch(self) -> None:
         self.spin_ns = SPIN_NS - self.spin_ns
