@@ -35,7 +35,7 @@ class ModuleTiming(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What has been measured since the last reset: every frame in real time, at least one of 16 otherwise.
+    """What has been measured since the last reset: every frame in real time, otherwise at least about one of 16.
 
     `work` is the time from a frame's start to its commit, `critical_path` the part of it that the modules' steps
     account for, `late` how long after its deadline the engine was woken for a frame in real time. `rate_hz` is the

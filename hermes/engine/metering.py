@@ -1,11 +1,13 @@
 """How long modules and frames take, kept so that measuring costs a frame about a microsecond whatever the modules are.
 
 Per frame the modules' step times are gathered into one row of a table; when the table is full, or somebody asks, it is
-folded into histograms whose bins are 2 % wide. Paced frames are all measured, others every `Meter.SAMPLED`-th.
+folded into histograms whose bins are 2 % wide. Paced frames are all measured, of others about one in
+`Meter.SAMPLED`, at random gaps: with equal ones a module that steps in every other frame might never be seen.
 """
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from hermes.frametime import FrameClock
 _ROWS = 512
 _BINS_PER_OCTAVE = 32
 _OCTAVES = 48  # to 2^48 ns, three days
+_LONGEST = np.uint64(2**_OCTAVES)  # what a module writes into its word may be anything
 
 
 class Histogram:
@@ -42,7 +45,7 @@ class Histogram:
         """Return the duration that this share of all durations does not exceed; 0 where there is none."""
         if not self.count:
             return 0
-        place = int(np.searchsorted(np.cumsum(self._counts), share * self.count))
+        place = int(np.searchsorted(np.cumsum(self._counts), max(1, share * self.count)))
         return min(self.max, round(2 ** ((place + 0.5) / _BINS_PER_OCTAVE)))
 
     def summary(self) -> dict[str, int]:
@@ -54,7 +57,7 @@ class Meter:
     """The step times of all modules and the durations of frames since the last reset."""
 
     SAMPLED = 16
-    """Where nothing is paced, one frame of this many is measured."""
+    """Where nothing is paced, one frame of about this many is measured."""
 
     def __init__(self, plan: Plan, shm: SharedMemoryManager) -> None:
         self._names = [module.name for module in plan.modules]
@@ -78,6 +81,8 @@ class Meter:
 
     def restart(self) -> None:
         """Forget everything, at reset."""
+        self.next = 1
+        self._gap = random.Random(0).randrange
         self._count = self._late_count = self._late_wakeups = 0
         self._module_steps = [Histogram() for _ in self._names]
         self._frame_work, self._critical, self._lateness = Histogram(), Histogram(), Histogram()
@@ -85,7 +90,7 @@ class Meter:
         self._overruns = dict.fromkeys(self._names, 0)
 
     def take(self, frame: int, work_ns: int) -> None:
-        """Take in the frame that has just been computed, which is now the `frame`-th."""
+        """Take in the frame that has just been computed, now the `frame`-th; set `next`, to be measured if unpaced."""
         if self._count == _ROWS:
             self._fold()
         row = self._count
@@ -93,6 +98,7 @@ class Meter:
         self._frames[row] = frame
         self._work[row] = work_ns
         self._count = row + 1
+        self.next = frame + self._gap(1, 2 * self.SAMPLED)
 
     def late(self, late_ns: int) -> None:
         """Take in how long after its deadline the engine was woken."""
@@ -149,7 +155,7 @@ class Meter:
 
     def _due_steps(self, rows: slice) -> np.ndarray[Any, Any]:
         """Return the step times of some rows, 0 where a module was not due and its word is that of an earlier frame."""
-        return np.where(self._is_due(rows), self._steps[rows], 0).astype(np.int64)
+        return np.where(self._is_due(rows), np.minimum(self._steps[rows], _LONGEST), 0).astype(np.int64)
 
     def _critical_path(self, steps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Credit the modules on each frame's critical path with their steps; return the paths' lengths."""

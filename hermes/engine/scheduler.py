@@ -144,7 +144,7 @@ class Scheduler:
         num, den = self.clock.num, self.clock.den
         stage, publish, take = self._shm.writer.stage, self._shm.writer.publish, self._fingerprint.take
         yields = _YIELDS if spin_ns else range(0)
-        sampled = meter.SAMPLED if spin_ns else 1
+        measured = spin_ns == 0
         frame = first = self.frame
         start = before = clock()
         last, late = frame + count, start + budget_ns
@@ -181,7 +181,7 @@ class Scheduler:
             now = clock()
             publish(self.epoch, frame, frame * den / num, digest, now)
             self.frame = frame
-            if not frame % sampled:
+            if measured or frame >= meter.next:
                 meter.take(frame, now - before)
             before = now
             if now > late:
