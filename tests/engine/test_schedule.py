@@ -19,7 +19,9 @@ MODULES = ["a", "b", "c", "d"]
 INPUTS = ["u", "v"]
 
 
-def plan_of(wires: Iterable[tuple[str, str]], schedule: Sequence[Sequence[str]] = (), every: Sequence[int] = ()) -> Plan:
+def plan_of(
+    wires: Iterable[tuple[str, str]], schedule: Sequence[Sequence[str]] = (), every: Sequence[int] = ()
+) -> Plan:
     modules = tuple(
         ModulePlan(name, {}, {}, every=n) for name, n in itertools.zip_longest(MODULES, every[:4], fillvalue=1)
     )
@@ -57,7 +59,9 @@ def test_loops_are_named_with_the_wires_that_are_late_in_them() -> None:
 
 
 @pytest.mark.parametrize(("every", "period"), [((), 1), ((2, 3), 6), ((4, 2, 8), 8), ((7, 11, 13, 17), 17017)])
-def test_the_pattern_of_due_modules_repeats_after_the_least_common_multiple(every: tuple[int, ...], period: int) -> None:
+def test_the_pattern_of_due_modules_repeats_after_the_least_common_multiple(
+    every: tuple[int, ...], period: int
+) -> None:
     plan = plan_of([], every=every)
     assert cycle(plan) == period
     pattern = [[due(module.every, frame) for module in plan.modules] for frame in range(2 * period)]
@@ -77,7 +81,9 @@ def plans(draw: st.DrawFn, most: int = 8) -> Plan:
     order = draw(st.permutations(MODULES))
     cuts = sorted(draw(st.sets(st.integers(1, 3))))
     schedule = [order[start:end] for start, end in itertools.pairwise([0, *cuts, 4])]
-    targets = draw(st.lists(st.sampled_from([end for end in ENDS if not end.endswith("y")]), max_size=most, unique=True))
+    targets = draw(
+        st.lists(st.sampled_from([end for end in ENDS if not end.endswith("y")]), max_size=most, unique=True)
+    )
     return plan_of([(draw(st.sampled_from(ENDS)), target) for target in targets], draw(st.sampled_from([(), schedule])))
 
 
@@ -89,7 +95,7 @@ def toys(used: dict[str, list[tuple[str, float]]]) -> dict[str, Toy]:
             used[name].append((it.u, it.v))
             it.y = MODULES.index(name) * 1000 + time + 1
 
-        return Toy({key: ("f64", math.nan) for key in ("y", *INPUTS)}, step, lambda it: None)
+        return Toy(dict.fromkeys(("y", *INPUTS), ("f64", math.nan)), step, lambda it: None)
 
     return {name: toy(name) for name in MODULES}
 
@@ -126,6 +132,9 @@ def test_loops_are_those_of_brute_force(plan: Plan) -> None:
     circles = {tuple(n for n in MODULES if n == m or {(m, n), (n, m)} <= reach) for m in MODULES if (m, m) in reach}
     late = delays(plan)
     assert sorted(loops(plan)) == [
-        (names, tuple(n for n, w in enumerate(plan.wires) if {module_of(w.src), module_of(w.dst)} <= {*names} and late[n]))
+        (
+            names,
+            tuple(n for n, w in enumerate(plan.wires) if {module_of(w.src), module_of(w.dst)} <= {*names} and late[n]),
+        )
         for names in sorted(circles)
     ]

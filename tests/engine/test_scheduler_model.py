@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from interpreter import Toy, frames
 
 from hermes.backplane.signals import FORMATS, Signal, SignalKind, SignalType, encode_cell
-from hermes.engine import schedule, wiring
 from hermes.engine.plan import ModulePlan, Plan, WirePlan
 from hermes.engine.process import ProcessManager
 from hermes.engine.scheduler import Scheduler

@@ -185,8 +185,10 @@ BY_NAME = {signal.qualified: signal for signal in MANY}
 TARGETS = [signal for signal in MANY if signal.kind is IN]
 FLOATS = [signal for signal in MANY if signal.type.is_float]
 
-SPECIAL = [0x7FF0000000000001, 0xFFF8DEADBEEF0001, 0x7FF0000000000000, 0xFFF0000000000000, 1 << 63, 1, 0x000FFFFFFFFFFFFF,
-           0x7FEFFFFFFFFFFFFF, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000, 0x3690000000000000, 0x380FFFFFC0000000]  # fmt: skip
+SPECIAL = [
+    *(0x7FF0000000000001, 0xFFF8DEADBEEF0001, 0x7FF0000000000000, 0xFFF0000000000000, 1 << 63, 1, 0x000FFFFFFFFFFFFF),
+    *(0x7FEFFFFFFFFFFFFF, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000, 0x3690000000000000, 0x380FFFFFC0000000),
+]
 """NaN with payloads, infinities, -0.0, denormals, the largest f64, and what is at the edges of f32."""
 
 SPECIAL_SINGLE = [0x7FA00001, 0xFFC12345, 0x7F800000, 0xFF800000, 0x80000000, 1, 0x007FFFFF, 0x7F7FFFFF]
@@ -248,7 +250,9 @@ def every_cell(draw: st.DataObject) -> list[int]:
 @settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize("few", [0, 3, wiring.FEW, 1 << 30], ids=["arrays", "mixed", "as it is", "loop"])
 @given(plan=many_wires(), data=st.data())
-def test_routing_agrees_with_the_loop_in_order_of_definition(few: int, plan: list[WirePlan], data: st.DataObject) -> None:
+def test_routing_agrees_with_the_loop_in_order_of_definition(
+    few: int, plan: list[WirePlan], data: st.DataObject
+) -> None:
     """Bit for bit, in one part or in several, again and again."""
     cuts = data.draw(st.lists(st.integers(0, len(plan)), max_size=3).map(sorted))
     cells = every_cell(data)
@@ -270,7 +274,7 @@ def test_routing_agrees_with_the_loop_in_order_of_definition(few: int, plan: lis
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=60))
 def test_batches_keep_what_depends_on_each_other_in_order(ends: list[tuple[int, int]]) -> None:
-    """Gathered before anything of the batch is written, every wire still reads what the loop reads and wins where it wins."""
+    """Gathered before anything of its batch is written, every wire reads what it reads in the loop, and the same wins."""
     moves = [wiring.Move(source, target, "Q", "Q") for source, target in ends]
     loop, batched = list(range(10)), list(range(10))
     for move in moves:

@@ -93,5 +93,10 @@ class Watch(hermes.Module):
     step = watching
 
 
-RULES = {"Counter": (counting, keep), "Accumulator": (integrating, keep), "Delay": (delaying, forget), "Watch": (watching, keep)}
+RULES = {
+    "Counter": (counting, keep),
+    "Accumulator": (integrating, keep),
+    "Delay": (delaying, forget),
+    "Watch": (watching, keep),
+}
 """The step and reset of each toy as plain functions."""
