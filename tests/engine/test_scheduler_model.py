@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from interpreter import Toy, frames
 
 from hermes.backplane.signals import FORMATS, Signal, SignalKind, SignalType, encode_cell
+from hermes.engine import scheduler as scheduler_module
+from hermes.engine import wiring
 from hermes.engine.plan import ModulePlan, Plan, WirePlan
 from hermes.engine.process import ProcessManager
+from hermes.engine.schedule import LONGEST_CYCLE, cycle
 from hermes.engine.scheduler import Scheduler
 from hermes.module import class_declarations
 
@@ -218,3 +221,72 @@ def test_random_plans_make_the_frames_that_the_interpreter_makes(case: Case, see
 @given(cases(), st.integers(0, 1000))
 def test_very_many_random_plans_make_the_frames_that_the_interpreter_makes(case: Case, seed: int) -> None:
     check(case, seed)
+
+
+# -- several rates
+
+EVERIES = {"one": 1, "two": 2, "five": 5}
+
+
+def watchers(everies: Mapping[str, int], rate: tuple[int, int], worker: str = "") -> Plan:
+    """Return a plan of modules that tell when they are called, wired in a ring."""
+    modules = tuple(ModulePlan(n, {"file": FILE, "class": "Watch"}, {}, worker, every) for n, every in everies.items())
+    names = list(everies)
+    ring = tuple(WirePlan(f"{n}.seen", f"{m}.u", 0.5) for n, m in zip(names, names[1:] + names[:1], strict=True))
+    return Plan("rates", modules, ring, rate, mode="afap", start_timeout=60, step_timeout=60)
+
+
+@pytest.mark.parametrize("worker", ["", "w"], ids=["isolated", "grouped"])
+@pytest.mark.parametrize("rate", [(60, 1), (30000, 1001), (1000, 7)])
+def test_a_slower_module_is_called_with_the_exact_time_and_step_and_holds_in_between(
+    rate: tuple[int, int], worker: str
+) -> None:
+    plan, frame_time = watchers(EVERIES, rate, worker), 1 / Fraction(*rate)
+    found, _ = observed(Case(plan, {}, 40))
+    signals, cells = signals_of(plan), [n for m in plan.modules for n in in_cells(declared(m.name, "Watch"))]
+    for frame in range(1, 41):
+        values = {n: FORMATS[signals[n].type].unpack_from(found[frame], 8 * at)[0] for at, n in enumerate(cells)}
+        for name, every in EVERIES.items():
+            calls = -(-frame // every)
+            called = values[f"{name}.calls"], values[f"{name}.time"], values[f"{name}.dt"]
+            assert called == (calls, float((calls - 1) * every * frame_time), float(every * frame_time))
+
+
+def test_a_pattern_too_long_to_be_laid_out_beforehand_makes_the_same_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    everies = {"a": 13, "b": 11, "c": 7, "d": 5}
+    plan = watchers(everies, (60, 1), "w")
+    assert cycle(plan) == 5005 > LONGEST_CYCLE
+    case = Case(plan, {}, 60)
+    found, fingerprint = observed(case)
+    assert not differences(case, found)
+    monkeypatch.setattr(scheduler_module, "LONGEST_CYCLE", 5005)
+    assert observed(case) == (found, fingerprint)
+
+
+def test_a_module_slower_than_the_run_steps_once() -> None:
+    case = Case(watchers({"rare": 1_000_000, "often": 3}, (60, 1)), {}, 20)
+    found, _ = observed(case)
+    assert not differences(case, found)
+
+
+@pytest.mark.parametrize("few", [0, 1 << 30], ids=["arrays", "loop"])
+def test_many_wires_make_the_same_frames_as_arrays_and_one_by_one(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fan-out, chains through inputs and several wires to one input, over phases and rates."""
+    monkeypatch.setattr(wiring, "FEW", few)
+    draw = random.Random(7)
+    modules = tuple(
+        ModulePlan(f"m{n}", {"file": FILE, "class": KINDS[n % len(KINDS)]}, {}, f"w{n % 2}", n % 3 + 1)
+        for n in range(8)
+    )
+    plan = Plan("many", modules, rate=(60, 1), mode="afap", start_timeout=60, step_timeout=60)
+    signals = list(signals_of(plan).values())
+    chosen = []
+    for target in draw.choices([one for one in signals if one.kind is SignalKind.INPUT], k=150):
+        scaled = target.type.is_float and draw.random() < 0.7
+        alike = [one for one in signals if (one.type.is_float if scaled else one.type is target.type)]
+        source = draw.choice(alike)
+        chosen.append(WirePlan(source.qualified, target.qualified, *((draw.uniform(-1, 1), 0.25) if scaled else ())))
+    phases = (("m0", "m3", "m6"), ("m1", "m4"), ("m2", "m5", "m7"))
+    case = Case(plan._replace(wires=tuple(chosen), schedule=phases), {5: {"m1.gain": 0.75}}, 60)
+    found, _ = observed(case, resets=1)
+    assert not differences(case, found)

@@ -274,7 +274,7 @@ def test_routing_agrees_with_the_loop_in_order_of_definition(
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=60))
 def test_batches_keep_what_depends_on_each_other_in_order(ends: list[tuple[int, int]]) -> None:
-    """Gathered before anything of its batch is written, every wire reads what it reads in the loop, and the same wins."""
+    """Gathered before anything of its batch is written, each reads what it reads in the loop, and the same one wins."""
     moves = [wiring.Move(source, target, "Q", "Q") for source, target in ends]
     loop, batched = list(range(10)), list(range(10))
     for move in moves:
