@@ -95,6 +95,7 @@ class ProcessManager:
         names = [name for name in self.plan.workers if self._gone(name)]
         for name in names:
             self._discard(name)
+            self.gates[name].done[AT] = 0  # what the old process was at says nothing of the new one
         limit = time.monotonic() + self.plan.start_timeout
         self._spawn(names)
         self._await("declared", limit)
