@@ -107,7 +107,8 @@ def _shown(spread: Spread) -> tuple[str, str, str]:
 
 def _duration(seconds: float) -> str:
     """Return a duration with three digits and its unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
+    for unit, size in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        number = f"{seconds / size:.3g}"
+        if float(number) < 1000:
+            return f"{number} {unit}"
+    return f"{seconds:.0f} s"
