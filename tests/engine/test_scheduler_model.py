@@ -287,6 +287,6 @@ def test_many_wires_make_the_same_frames_as_arrays_and_one_by_one(few: int, monk
         source = draw.choice(alike)
         chosen.append(WirePlan(source.qualified, target.qualified, *((draw.uniform(-1, 1), 0.25) if scaled else ())))
     phases = (("m0", "m3", "m6"), ("m1", "m4"), ("m2", "m5", "m7"))
-    case = Case(plan._replace(wires=tuple(chosen), schedule=phases), {5: {"m1.gain": 0.75}}, 60)
+    case = Case(plan._replace(wires=tuple(chosen), schedule=phases), {5: {"m2.gain": 0.75}}, 60)
     found, _ = observed(case, resets=1)
     assert not differences(case, found)
