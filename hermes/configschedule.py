@@ -6,11 +6,12 @@ As in `hermes.configproblems`: what is not understood here is left to the fields
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from hermes.configproblems import Finding, entries, key_path, mapping, no_module
 from hermes.wording import shown
-from hermes.yamlfile import KeyPath
+from hermes.yamlfile import MAX_PROBLEMS, KeyPath
 
 WORKER_LIMIT = 64
 """Modules in one worker: each has a bit of the word that says which of them are due."""
@@ -21,7 +22,8 @@ def schedule_findings(value: object) -> list[Finding]:
     root = mapping(value)
     modules = mapping(root.get("modules"))
     schedule = entries(mapping(root.get("execution")).get("schedule"))
-    return [*_phase_findings(schedule, modules), *_worker_findings(modules)]
+    found = (_phase_findings(schedule, modules), _worker_findings(modules))
+    return [finding for findings in found for finding in islice(findings, MAX_PROBLEMS)]
 
 
 def _phase_findings(schedule: list[Any], modules: dict[str, Any]) -> Iterator[Finding]:
