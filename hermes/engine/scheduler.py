@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hermes.backplane.layout import CELL, KICKS, NOW_FRAME, NOW_TIME
@@ -63,6 +64,22 @@ class Leg(NamedTuple):
     route: Callable[[], None]
 
 
+Parts = list[tuple[str, tuple[tuple[int, int], ...]]]
+"""The workers that have modules in a phase, each with the bit and the `every` of each of those."""
+
+
+def _parts(plan: Plan, names: Collection[str]) -> Parts:
+    bits = {
+        worker: tuple((1 << number, one.every) for number, one in enumerate(modules) if one.name in names)
+        for worker, modules in plan.workers.items()
+    }
+    return [(worker, held) for worker, held in bits.items() if held]
+
+
+def _due_mask(held: tuple[tuple[int, int], ...], frame: int) -> int:
+    return sum([bit for bit, every in held if due(every, frame)])
+
+
 class Scheduler:
     """Advances the modules of a started `ProcessManager`. `frame` counts completed frames since the last reset."""
 
@@ -86,6 +103,9 @@ class Scheduler:
         self._spin_ns = -1
         self._epoll = select.epoll()
         self._routes = self._routed_after_phases()
+        self._groups = {worker for worker, modules in plan.workers.items() if len(modules) > 1}
+        self._parts = [_parts(plan, names) for names in phases(plan)]
+        self._legs = lru_cache(LONGEST_CYCLE)(self._leg)
         period = cycle(plan)
         self._rows = [self._row(frame) for frame in range(period)] if period <= LONGEST_CYCLE else None
         self._watch()
@@ -220,6 +240,7 @@ class Scheduler:
         """Give up every view of the memory."""
         self._rows, self._routes = [], []
         self._epoll.close()
+        self._legs.cache_clear()
         self._router.release()
         self.meter.release()
         self._words.release()
@@ -241,23 +262,16 @@ class Scheduler:
 
     def _row(self, frame: int) -> tuple[Leg, ...]:
         """Return the legs of the frame that starts at `frame` completed frames."""
-        every = {module.name: module.every for module in self._plan.modules}
-        legs = []
-        for names, route in zip(phases(self._plan), self._routes, strict=True):
-            masks = {
-                worker: sum(
-                    1 << i for i, one in enumerate(modules) if one.name in names and due(every[one.name], frame)
-                )
-                for worker, modules in self._plan.workers.items()
-            }
-            legs.append(self._leg({worker: mask for worker, mask in masks.items() if mask}, route))
-        return tuple(legs)
+        return tuple(
+            self._legs(number, tuple([(worker, mask) for worker, held in parts if (mask := _due_mask(held, frame))]))
+            for number, parts in enumerate(self._parts)
+        )
 
-    def _leg(self, masks: dict[str, int], route: Callable[[], None]) -> Leg:
-        gates = tuple(self._manager.gates[worker] for worker in masks)
-        grouped = [worker for worker in masks if len(self._plan.workers[worker]) > 1]
-        due_words = tuple((self._manager.gates[worker].go, masks[worker]) for worker in grouped)
-        return Leg(gates, tuple(gate.go for gate in gates), tuple(gate.done for gate in gates), due_words, route)
+    def _leg(self, phase: int, masks: tuple[tuple[str, int], ...]) -> Leg:
+        gates = tuple(self._manager.gates[worker] for worker, _ in masks)
+        due_words = tuple((self._manager.gates[worker].go, mask) for worker, mask in masks if worker in self._groups)
+        go, done = tuple(gate.go for gate in gates), tuple(gate.done for gate in gates)
+        return Leg(gates, go, done, due_words, self._routes[phase])
 
     def _arm(self, spin_ns: int, opcode: Opcode = Opcode.STEP) -> None:
         """Tell every worker what the next releases ask for."""
