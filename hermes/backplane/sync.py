@@ -127,6 +127,18 @@ class EngineGate:
         """Whether the worker sleeps although it was released and no wake-up is on its way; or is just waking up."""
         return bool(self.done[WORKER_SLEEPS]) and not self.finished and not readable([self.go_event], 0)
 
+    def stirs(self, seconds: float) -> bool:
+        """Wait until a worker that seemed to oversleep turns out to be waking up; at most so long: then it does not.
+
+        One that saw the go with its flag already set may be kept from running before it takes the flag back.
+        """
+        limit = time.monotonic() + seconds
+        while overslept := self.overslept():
+            if time.monotonic() > limit:
+                break
+            time.sleep(0.001)
+        return not overslept
+
     def kick(self) -> None:
         """Wake the worker once more, whatever its flag says: the net under a lost wake-up."""
         signal_event(self.go_event)

@@ -48,7 +48,7 @@ _SAFETY_SECONDS = 0.005
 """How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
 
 _LOST_SECONDS = 0.1
-"""How long a wake-up that was due may take to show, on a busy machine, before it counts as lost."""
+"""How long a worker that is done, or was released, may take to act on it, before its wake-up counts as lost."""
 
 _YIELDS = range(64)
 """Yields between two looks at the clock, while spinning."""
@@ -350,12 +350,10 @@ class Scheduler:
         if awaited.finished and awaited.done_event not in self._await(_LOST_SECONDS, phase):
             self._shm.count(KICKS)
         waiting = [gate for gate in gates if not gate.finished]
-        if any(gate.overslept() for gate in waiting):
-            self._await(_LOST_SECONDS, phase)
-            for gate in waiting:
-                if gate.overslept():
-                    self._shm.count(KICKS)
-                    gate.kick()
+        for gate in waiting:
+            if gate.overslept() and not gate.stirs(_LOST_SECONDS):
+                self._shm.count(KICKS)
+                gate.kick()
         if waiting and time.monotonic() > limit:
             hung = [name for name, gate in self._manager.gates.items() if gate in waiting]
             raise self._manager.kill_hung(hung[0], self._frame_of(phase), phase, timeout)

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -222,3 +223,18 @@ def test_readable_waits_no_longer_than_told() -> None:
     clear_event(event)
     clear_event(event)
     os.close(event)
+
+
+def test_a_worker_that_is_kept_from_taking_its_flag_back_has_lost_no_wake_up() -> None:
+    engine, module = pair()
+    engine.release(Opcode.STEP)
+    engine.done[WORKER_SLEEPS] = 1  # set just after the engine had read it; the worker sees the go, and is interrupted
+    assert engine.overslept()
+    assert not engine.stirs(0.05)
+    late = threading.Timer(0.05, lambda: engine.done.__setitem__(WORKER_SLEEPS, 0))
+    late.start()
+    assert engine.stirs(60)
+    late.join()
+    module.wait()
+    module.finish()
+    engine.detach()

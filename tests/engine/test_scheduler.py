@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hermes.backplane.signals import encode_cell
+from hermes.backplane.sync import WORKER_SLEEPS
+from hermes.engine import scheduler as scheduler_module
 from hermes.engine.plan import ModulePlan, Plan, WirePlan
 from hermes.engine.process import ProcessManager
 from hermes.engine.scheduler import Scheduler
@@ -95,6 +98,20 @@ def test_no_wake_up_is_lost_whether_the_engine_spins_or_sleeps(manager: ProcessM
     assert manager.shm.get_signal("a.total") == 610.0
     assert manager.shm.counters["kicks"] == 0
     assert scheduler.meter.overran()[0] in ("a", "b")
+
+
+def test_a_lost_wake_up_is_mended_and_counted(
+    manager: ProcessManager, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler.step(paced=True)
+    monkeypatch.setattr(scheduler_module, "signal_event", lambda fd: None)
+    asleep = [gate.done for gate in manager.gates.values()]
+    limit = time.monotonic() + 30
+    while not all(done[WORKER_SLEEPS] for done in asleep):
+        assert time.monotonic() < limit
+    scheduler.step(paced=True)
+    assert (scheduler.frame, manager.shm.get_signal("a.total")) == (2, 12.0)
+    assert 1 <= manager.shm.counters["kicks"] <= 2, "each is mended, by a kick or by the worker's own second look"
 
 
 def test_a_frame_in_which_a_module_dies_is_not_committed_and_reset_starts_it_anew(
