@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hermes.backplane.sync import GO, EngineGate, fence
+
+T = TypeVar("T")
 
 LONGEST_PAUSE_NS = 200_000
 """The longest delay put between two releases; half of them have none."""
@@ -20,13 +23,18 @@ class Perturbation:
 
     def release(self, gates: Sequence[EngineGate], stamp: int) -> None:
         """Release the workers in another order, with pauses in between."""
-        for gate in self._random.sample(gates, len(gates)):
-            self._pause()
+        for gate in self.shuffled(gates):
+            self.pause()
             gate.go[GO] = stamp
             fence()
             gate.wake()
 
-    def _pause(self) -> None:
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """Return the items in another order."""
+        return self._random.sample(items, len(items))
+
+    def pause(self) -> None:
+        """Wait for a while, or not at all."""
         if self._random.random() < 0.5:
             limit = time.perf_counter_ns() + self._random.randrange(LONGEST_PAUSE_NS)
             while time.perf_counter_ns() < limit:

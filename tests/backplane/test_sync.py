@@ -235,6 +235,5 @@ def test_a_worker_that_is_kept_from_taking_its_flag_back_has_lost_no_wake_up() -
     late.start()
     assert engine.stirs(60)
     late.join()
-    module.wait()
-    module.finish()
+    assert served(engine, module) == ["step"]
     engine.detach()
