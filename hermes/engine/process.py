@@ -88,7 +88,7 @@ class ProcessManager:
         self._send_layouts(list(self.processes), limit)
 
     def revive(self) -> list[str]:
-        """Start a new process for every worker that has ended; return their names.
+        """Start a new process for every worker that has ended or never got ready; return their names.
 
         Raises what `start` raises, and ConfigurationError when a new process declares other signals than before.
         """
@@ -150,7 +150,9 @@ class ProcessManager:
         return names
 
     def _gone(self, name: str) -> bool:
-        return name not in self.processes or self.processes[name].exited
+        """Return whether a worker has ended, or waits for what a start that failed for another never gave it."""
+        process = self.processes.get(name)
+        return process is None or process.exited or not process.ready
 
     def _last_lines(self, name: str) -> list[str]:
         return self._drain.last_lines(name) if self._drain is not None else []

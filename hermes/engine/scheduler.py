@@ -366,7 +366,7 @@ class Scheduler:
             gate = self._manager.gates[name]
             gate.sleep(True)
             fence()
-            while not gate.finished and not process.exited:
+            while process.ready and not gate.finished and not process.exited:
                 if time.monotonic() > limit:
                     self._manager.kill_hung(name, self.frame, "reset", timeout)
                 readable([gate.done_event, process.pidfd], _SAFETY_SECONDS)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +178,38 @@ async def test_a_group_makes_the_same_run_as_modules_apart(
 
 
 SCHEDULE = "last, [first, apart], middle"
+
+
+async def test_a_reset_after_one_that_failed_half_way_starts_all_that_are_not_ready(
+    session: Callable[..., AsyncSession], tmp_path: Path
+) -> None:
+    """Both workers are dead; at the first reset one comes up and waits for its memory, and the other fails."""
+    async with session("mode: afap, start_timeout: 20, step_timeout: 20") as group:
+        for pid in set(pids(group)):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while group.state is not State.FAILED:
+                await asyncio.sleep(0.01)
+        (tmp_path / "member.py").write_text("import sys\nassert 'first' not in sys.argv\n" + MODULE)
+        with pytest.raises(ModuleFailed, match="module first raised during start: AssertionError"):
+            await group.reset()
+        (tmp_path / "member.py").write_text(MODULE)
+        begin = time.monotonic()
+        await group.reset()
+        assert time.monotonic() - begin < 15
+        await group.step(3)
+        assert counts(group) == [13.75] * 4
+
+
+async def test_what_has_been_measured_names_the_modules_of_a_group(session: Callable[..., AsyncSession]) -> None:
+    async with session("mode: afap") as group:
+        assert "No frame has been measured yet." in str(await group.timing())
+        await group.step(400)
+        timing = await group.timing()
+        assert [row.module for row in timing.modules] == list(NAMES)
+        assert all(0 < row.steps.p50 <= row.steps.max for row in timing.modules)
+        assert sum(row.share for row in timing.modules) == pytest.approx(1)
+        assert 10 <= timing.work.samples <= 400
+        assert timing.critical_path.p50 <= timing.work.max
+        await group.reset()
+        assert (await group.timing()).work.samples == 0
