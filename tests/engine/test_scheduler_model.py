@@ -225,8 +225,6 @@ def test_very_many_random_plans_make_the_frames_that_the_interpreter_makes(case:
 
 # -- several rates
 
-EVERIES = {"one": 1, "two": 2, "five": 5}
-
 
 def watchers(everies: Mapping[str, int], rate: tuple[int, int], worker: str = "") -> Plan:
     """Return a plan of modules that tell when they are called, wired in a ring."""
@@ -237,16 +235,18 @@ def watchers(everies: Mapping[str, int], rate: tuple[int, int], worker: str = ""
 
 
 @pytest.mark.parametrize("worker", ["", "w"], ids=["isolated", "grouped"])
-@pytest.mark.parametrize("rate", [(60, 1), (30000, 1001), (1000, 7)])
+@pytest.mark.parametrize(("rate", "slow"), [((60, 1), 23), ((30000, 1001), 11), ((1000, 7), 17)])
 def test_a_slower_module_is_called_with_the_exact_time_and_step_and_holds_in_between(
-    rate: tuple[int, int], worker: str
+    rate: tuple[int, int], slow: int, worker: str
 ) -> None:
-    plan, frame_time = watchers(EVERIES, rate, worker), 1 / Fraction(*rate)
-    found, _ = observed(Case(plan, {}, 40))
+    everies, frame_time = {"one": 1, "two": 2, "slow": slow}, 1 / Fraction(*rate)
+    assert slow * float(frame_time) != float(slow * frame_time), "rounding the product is not the same"
+    plan = watchers(everies, rate, worker)
+    found, _ = observed(Case(plan, {}, 70))
     signals, cells = signals_of(plan), [n for m in plan.modules for n in in_cells(declared(m.name, "Watch"))]
-    for frame in range(1, 41):
+    for frame in range(1, 71):
         values = {n: FORMATS[signals[n].type].unpack_from(found[frame], 8 * at)[0] for at, n in enumerate(cells)}
-        for name, every in EVERIES.items():
+        for name, every in everies.items():
             calls = -(-frame // every)
             called = values[f"{name}.calls"], values[f"{name}.time"], values[f"{name}.dt"]
             assert called == (calls, float((calls - 1) * every * frame_time), float(every * frame_time))

@@ -230,7 +230,8 @@ def wires(draw: st.DrawFn) -> WirePlan:
         gain, offset = draw(FACTORS), draw(st.just(0.0) | FACTORS)
         if (gain, offset) != (1, 0):
             return WirePlan(draw(st.sampled_from(FLOATS)).qualified, target.qualified, gain, offset)
-    return WirePlan(draw(st.sampled_from([s for s in MANY if s.type is target.type])).qualified, target.qualified)
+    source = draw(st.sampled_from([signal for signal in MANY if signal.type is target.type]))
+    return WirePlan(source.qualified, target.qualified, offset=draw(st.sampled_from([0.0, -0.0])))
 
 
 @st.composite
