@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hermes.history.table import History
     from hermes.module import Input, Module, Output, Parameter
     from hermes.session import Session
+    from hermes.verification.running import verify
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOMES = {
     "Recording": "hermes.history.recording",
     "Session": "hermes.session",
     "examples": "hermes.examples",
+    "verify": "hermes.verification.running",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "Recording",
     "Session",
     "examples",
+    "verify",
 ]
 
 

@@ -1,6 +1,6 @@
-"""The command line: ``hermes run``, ``validate``, ``signals``, ``watch``, ``demo`` (also ``python -m hermes``).
+"""The command line: ``hermes run``, ``validate``, ``verify``, ``signals``, ``watch``, ``demo``.
 
-Exit status: 0 finished, 1 failed, 2 usage or configuration, 130 interrupted, 143 terminated.
+Also as ``python -m hermes``. Exit: 0 finished, 1 failed, 2 usage or configuration, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hermes import __version__, watching
+from hermes import __version__, verifycommand, watching
 from hermes.clierrors import errors_told
 
 if TYPE_CHECKING:
@@ -193,5 +193,5 @@ def demo(seconds: float, picture: Path) -> None:
         click.echo(f"Picture                {picture}")
 
 
-for _command in (watching.signals, watching.watch):
+for _command in (verifycommand.verify, watching.signals, watching.watch):
     main.add_command(_command)

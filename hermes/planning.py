@@ -11,8 +11,8 @@ from hermes.engine.plan import CommandPlan, ModulePlan, Plan, WirePlan
 from hermes.errors import ConfigurationError, HermesError, Problem
 
 
-def plan_for(config: HermesConfig) -> Plan:
-    """Return the plan of a configuration, with paths made absolute."""
+def plan_for(config: HermesConfig, perturbation: int | None = None) -> Plan:
+    """Return the plan of a configuration, with paths made absolute; `perturbation` is a seed, see `Plan`."""
     execution = config.execution
     return Plan(
         name=config.name,
@@ -30,6 +30,7 @@ def plan_for(config: HermesConfig) -> Plan:
         stop_timeout=execution.stop_timeout,
         history=config.backplane.history,
         schedule=execution.phases,
+        perturbation=perturbation,
         commands=tuple(CommandPlan(one.at(execution.rate), dict(one.set) or None) for one in config.commands),
     )
 

@@ -53,13 +53,17 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 class Run:
     """The inside of a session."""
 
-    def __init__(self, config: HermesConfig, port: int | None, serve: bool | None) -> None:
+    def __init__(
+        self, config: HermesConfig, port: int | None, serve: bool | None, perturbation: int | None = None
+    ) -> None:
+        """Prepare; `perturbation` is the seed of what must change nothing (see `Plan`)."""
         self.config = config
         self.mirror = Mirror()
         self.feed = Feed()
         self.observers: list[Observer] = []
         self.server: HermesServer | None = None
         self.file: ConnectionFile | None = None
+        self._perturbation = perturbation
         self._port = config.server.port if port is None else port
         self.serves = config.server.enabled if serve is None else serve
         self._engine: EngineClient | None = None
@@ -168,7 +172,7 @@ class Run:
             self.token = session_token(self.config.server.token, os.environ)
             refuse_exposure(self.config.server.host, self.token)
         self._started = asyncio.get_running_loop().create_future()
-        self._engine = EngineClient(plan_for(self.config), self._on_record, self._on_engine_end)
+        self._engine = EngineClient(plan_for(self.config, self._perturbation), self._on_record, self._on_engine_end)
         try:
             self._engine.start()
             await self._started

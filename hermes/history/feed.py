@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from hermes.backplane.link import UNDRAINED
@@ -41,6 +41,19 @@ _STRETCH_BYTES = 1 << 20
 _BEFORE = Place(0, 0, -1)
 
 
+class Taker(Protocol):
+    """What is handed every frame, under the feed's lock; a `Recording`, as a rule."""
+
+    lossless: bool
+    stopped: bool
+
+    def take(self, slots: Words) -> None:
+        """Take slots, at least one, in order, one of each epoch and frame; the first may replace the last before."""
+
+    def miss(self, before: Place, after: Place) -> None:
+        """Take in that every slot between two published frames is lost."""
+
+
 class Feed:
     """One session's. Everything but `open`, `hear` and `close`, which belong to the loop, may be called anywhere."""
 
@@ -51,7 +64,7 @@ class Feed:
         self._registry: SignalRegistry | None = None
         self._epochs = Epochs()
         self._gaps = MissedLog(self._epochs)
-        self._recordings: WeakSet[Recording] = WeakSet()
+        self._recordings: WeakSet[Taker] = WeakSet()
         self._starting = 0
         self._held = False
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +100,8 @@ class Feed:
         with self.lock:
             self.drain()
             for recording in list(self._recordings):
-                recording.stop()
+                self.detach(recording)
+                recording.stopped = True
             self._shm = None
 
     # -- queries
@@ -115,12 +129,16 @@ class Feed:
         """
         registry = self._known("record")
         recording = Recording(self, registry, _expanded(patterns, registry), self._epochs, lossless=lossless)
+        self.attach(recording)
+        return recording
+
+    def attach(self, recording: Taker) -> None:
+        """Hand on every frame from the newest committed one on; whoever lets go of it ends that."""
         with self.lock:
             self.drain()
             if self._newest is not None:
                 recording.take(self._newest)
             self._recordings.add(recording)
-        return recording
 
     def hold(self, change: int) -> None:
         """Let the engine wait for what is drained, from +1 to -1, while a lossless recording begins; on the loop."""
@@ -145,7 +163,7 @@ class Feed:
                 if len(words):
                     self._hand_on(words)
 
-    def detach(self, recording: Recording) -> None:
+    def detach(self, recording: Taker) -> None:
         """Hand nothing on to this recording any more."""
         with self.lock:
             self._recordings.discard(recording)
@@ -170,7 +188,7 @@ class Feed:
         for recording in recordings:
             self._hand_to(recording, words)
 
-    def _hand_to(self, recording: Recording, words: Words) -> None:
+    def _hand_to(self, recording: Taker, words: Words) -> None:
         try:
             recording.take(words)
         except MemoryError:

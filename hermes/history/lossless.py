@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from hermes.config import HermesConfig
 from hermes.errors import ConfigurationError, Problem
@@ -20,9 +21,16 @@ async def record_lossless(
     if (mode := config.execution.mode) != "afap":
         message = f"a lossless recording makes the engine wait, which needs execution.mode afap; found {mode}"
         raise ConfigurationError([Problem(config.where(("execution", "mode")), message)])
+    async with engine_waits(feed, settled):
+        return feed.record(patterns, lossless=True)
+
+
+@asynccontextmanager
+async def engine_waits(feed: Feed, settled: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Let the engine wait for what is drained while something lossless begins, from when it has answered `settled`."""
     feed.hold(1)
     try:
         await settled()
-        return feed.record(patterns, lossless=True)
+        yield
     finally:
         feed.hold(-1)

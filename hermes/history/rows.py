@@ -24,6 +24,9 @@ Table = npt.NDArray[Any]
 SEQUENCE, EPOCH, FRAME, TIME = range(4)
 """Words of a slot; TIME is an f64 in seconds of simulation time."""
 
+FINGERPRINT = 4
+"""The first of the two words of a slot that hold its fingerprint."""
+
 CELLS = SLOT_HEADER // CELL
 """The word of a slot that is its first cell."""
 
