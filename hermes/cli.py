@@ -155,11 +155,17 @@ def _signals_heeded(end: Callable[[int], None]) -> Iterator[None]:
 @main.command()
 @click.argument("config", type=CONFIG)
 @click.option("--static", is_flag=True, help="Only read the file; do not start the modules.")
-def validate(config: Path, static: bool) -> None:
-    """Check CONFIG: every key, and every wire against the signals that its modules declare."""
+@click.option("--wires", is_flag=True, help="List every wire, also where there are more than 50.")
+def validate(config: Path, static: bool, wires: bool) -> None:
+    """Check CONFIG: every key, and every wire against the signals that its modules declare.
+
+    Then say how late each wire arrives, and where modules feed each other in a circle.
+    """
     with errors_told():
         from hermes.asyncsession import AsyncSession  # noqa: PLC0415
         from hermes.config import HermesConfig  # noqa: PLC0415
+        from hermes.planning import plan_for  # noqa: PLC0415
+        from hermes.wiretable import wire_lines  # noqa: PLC0415
 
         settings = HermesConfig.from_yaml(config)
         counts = [_counted(len(settings.modules), "module"), _counted(len(settings.wiring), "wire")]
@@ -167,6 +173,8 @@ def validate(config: Path, static: bool) -> None:
             signals = asyncio.run(_signal_count(AsyncSession(settings, serve=False)))
             counts.insert(1, _counted(signals, "signal"))
         click.echo(f"{config}: valid: {', '.join(counts)}")
+        for line in wire_lines(plan_for(settings), all_of_them=wires):
+            click.echo(line)
 
 
 async def _signal_count(session: AsyncSession) -> int:

@@ -91,8 +91,9 @@ def test_a_wrong_configuration_is_status_2_with_every_problem_and_its_place(writ
 
 
 def test_validate_starts_the_modules_to_check_the_wires(counters: Path, write: Callable[[str, str], Path]) -> None:
-    assert hermes("validate", counters) == (0, f"{counters}: valid: 2 modules, 8 signals, 1 wire\n", "")
-    assert hermes("validate", "--static", counters) == (0, f"{counters}: valid: 2 modules, 1 wire\n", "")
+    wire = "  a.ramp -> b.push   1 frame\n"
+    assert hermes("validate", counters) == (0, f"{counters}: valid: 2 modules, 8 signals, 1 wire\n{wire}", "")
+    assert hermes("validate", "--static", counters) == (0, f"{counters}: valid: 2 modules, 1 wire\n{wire}", "")
     wrong = write("wrong.yaml", counters.read_text().replace("src: a.ramp", "src: a.rump").replace("b.push", "b.ramp"))
     status, _, errors = hermes("validate", wrong)
     assert status == 2
