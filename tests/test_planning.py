@@ -39,6 +39,8 @@ def test_a_plan_says_what_the_configuration_says_and_travels_as_json() -> None:
     assert plan.wires == (("a.y", "b.u", 2.0, 0.0),)
     assert plan.commands == ((3, {"a.s": math.inf}), (2, None))
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan.perturbation is None
+    assert plan_for(HermesConfig.from_yaml_text(TEXT, "two.yaml"), 3) == plan._replace(perturbation=3)
 
 
 def test_scripts_are_found_beside_their_configuration() -> None:

@@ -55,14 +55,17 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         if self.layout:
             return "\n".join(["the modules declare other signals", *_capped([f"    {line}" for line in self.layout])])
-        return "\n".join([f"from frame {self.frame} ({self.time:.9g} s) on", *self._lines()])
+        return "\n".join([f"from frame {self.frame} ({self.time:.9g} s) on (first run, this run)", *self._lines()])
 
     def _lines(self) -> list[str]:
         if not self.signals:
             return ["  no signal differs, but the fingerprints do: other values were set before this frame"]
         began = [one for one in self.signals if one.kind is SignalKind.OUTPUT and one.module in self.culprits]
-        width = max(len(one.signal) for one in self.signals[:LISTED])
-        rows = [f"    {one.signal:<{width}}  {one.first}  {one.other}" for one in self.signals[:LISTED]]
+        listed = self.signals[:LISTED]
+        width, room = (
+            max(map(len, column)) for column in zip(*((one.signal, one.first) for one in listed), strict=True)
+        )
+        rows = [f"    {one.signal:<{width}}  {one.first:<{room}}  {one.other}" for one in listed]
         lines = [f"  begun by {', '.join(self.culprits)}, given the same until then:"] if began else []
         lines += rows[: len(began)]
         if followed := rows[len(began) :]:
@@ -105,7 +108,7 @@ def layout_difference(first: Sequence[Signal], other: Sequence[Signal]) -> Diffe
 
 def _fields(signal: Signal) -> dict[str, str]:
     """Return what a declaration says, as text: NaN is not equal to itself."""
-    fields = {key: str(value) for key, value in signal._asdict().items()}
+    fields = {key: repr(value) if type(value) is str else str(value) for key, value in signal._asdict().items()}
     return {**fields, "initial": text(signal.type, encode_cell(signal._replace(limits=None), signal.initial))}
 
 

@@ -74,7 +74,8 @@ async def verify_async(
 
 def with_end(config: HermesConfig, end_time: float | None) -> HermesConfig:
     """Return the configuration with an end: this one, its own, or 10 s."""
-    return with_execution(config, end_time=end_time or config.execution.end_time or DEFAULT_SECONDS)
+    wanted = config.execution.end_time if end_time is None else end_time
+    return with_execution(config, end_time=DEFAULT_SECONDS if wanted is None else wanted)
 
 
 class _Verifier:

@@ -27,9 +27,9 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_the_python_examples_run_and_the_exported_case_after_them(tmp_path: Path) -> None:
-    export, module = blocks("python")
+    export, module, *_ = blocks("python")
     run(tmp_path, "-c", export)
-    (command,) = blocks("sh")
+    command, _ = blocks("sh")
     out = run(tmp_path, "-m", *command.split())
     fingerprint = re.search(r"^# fingerprint at frame 80: (\w+)$", (tmp_path / "case.yaml").read_text(), re.MULTILINE)
     assert fingerprint
@@ -38,7 +38,7 @@ def test_the_python_examples_run_and_the_exported_case_after_them(tmp_path: Path
 
 
 def test_the_timed_commands_do_what_their_comments_say(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     (tmp_path / "pushed.yaml").write_text(text)
     out = run(tmp_path, "-m", "hermes", "run", "pushed.yaml")
     (tmp_path / "by_hand.yaml").write_text(text.partition("commands:")[0])
@@ -50,3 +50,24 @@ def test_the_timed_commands_do_what_their_comments_say(tmp_path: Path) -> None:
         session["pendulum.torque"] = 0.0
         session.step(150)
         assert out == f"finished at 3 s, frame 300, fingerprint {session.fingerprint}\n"
+
+
+def test_verify_says_what_is_shown_of_equal_runs(tmp_path: Path) -> None:
+    (tmp_path / "pushed.yaml").write_text(blocks("yaml")[0])
+    command, shown = blocks("sh")[1], blocks("text")[0]
+    assert measured(run(tmp_path, "-m", *command.split())) == measured(shown)
+    assert "equal: 5 runs of 100 frames, bit for bit" in run(tmp_path, "-c", blocks("python")[3])
+
+
+def measured(text: str) -> str:
+    """Return what a verification said without what it measured."""
+    return re.sub(r" +[\d,]+ frames/s   fingerprint [0-9a-f]{32}", " ...", text)
+
+
+def test_verify_says_what_is_shown_of_a_module_that_forgets(tmp_path: Path) -> None:
+    (tmp_path / "fuel.py").write_text(blocks("python")[2])
+    (tmp_path / "tank.yaml").write_text(blocks("yaml")[1])
+    command = [sys.executable, "-m", "hermes", "verify", "tank.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout.endswith("\n\n" + blocks("text")[1])
