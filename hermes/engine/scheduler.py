@@ -157,18 +157,22 @@ class Scheduler:
         return frames
 
     def _advance(self, count: int, budget_ns: int, spin_ns: int) -> int:  # noqa: C901, PLR0912 - see below
-        """Compute frames; one loop without calls of its own, because each call or look-up in it costs every frame."""
+        """Compute frames; one loop without calls of its own, because each call or look-up in it costs every frame.
+
+        A frame is staged before the next one is released, and committed while its modules are already at work.
+        """
         self._arm(spin_ns)
         words, floats, frame_at, time_at = self._words, self._floats, NOW_FRAME // CELL, NOW_TIME // CELL
         rows, meter, clock, pause = self._rows, self.meter, time.monotonic_ns, os.sched_yield
         num, den = self.clock.num, self.clock.den
         stage, publish, take = self._shm.writer.stage, self._shm.writer.publish, self._fingerprint.take
+        staged = self._shm.writer.staged
         yields = _YIELDS if spin_ns else range(0)
         measured = spin_ns == 0
         frame = first = self.frame
-        start = before = clock()
+        start = now = clock()
         last, late = frame + count, start + budget_ns
-        while frame < last:
+        while frame < last and now <= late:
             words[frame_at] = frame + 1
             floats[time_at] = frame * den / num
             for gates, gos, dones, dues, route in rows[frame % len(rows)] if rows is not None else self._row(frame):
@@ -186,6 +190,9 @@ class Scheduler:
                     for done, gate in zip(dones, gates):  # noqa: B905 - equally long
                         if done[WORKER_SLEEPS] or not ORDERED_STORES:
                             signal_event(gate.go_event)
+                if frame != self.frame:
+                    publish(self.epoch, frame, frame * den / num, take(staged), now)
+                    self.frame = frame
                 for done in dones:
                     if done[DONE] != stamp:
                         for _ in yields:
@@ -197,15 +204,13 @@ class Scheduler:
                             break
                 route()
             frame += 1
-            digest = take(stage())
-            now = clock()
-            publish(self.epoch, frame, frame * den / num, digest, now)
-            self.frame = frame
+            stage()
+            before, now = now, clock()
             if measured or frame >= meter.next:
                 meter.take(frame, now - before)
-            before = now
-            if now > late:
-                break
+        if frame != self.frame:
+            publish(self.epoch, frame, frame * den / num, take(staged), now)
+            self.frame = frame
         return frame - first
 
     def _wait(self, gates: Sequence[EngineGate], spin_ns: int) -> None:
