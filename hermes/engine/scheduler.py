@@ -3,8 +3,8 @@
 Every worker has its own go and done, so nobody takes another's token and nobody is ever a frame ahead. The wait ends
 at once when a worker dies (its pidfd is in the same poll) and is bounded by `step_timeout`.
 
-What a frame does is laid out beforehand (`Leg`), one row for each frame of the pattern in which modules are due, so
-that the loop over frames does nothing per signal and looks nothing up.
+What a frame does is laid out beforehand (`hermes.engine.legs`), so that the loop over frames does nothing per signal
+and looks nothing up.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hermes.backplane.layout import CELL, KICKS, NOW_FRAME, NOW_TIME
 from hermes.backplane.signals import SignalKind, encode_cell
@@ -35,12 +34,12 @@ from hermes.backplane.sync import (
 )
 from hermes.engine.handover import Handover
 from hermes.engine.journal import Fingerprint
+from hermes.engine.legs import Legs
 from hermes.engine.metering import Meter
 from hermes.engine.owner import OwnerGoneError
 from hermes.engine.perturbation import Perturbation
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
-from hermes.engine.schedule import LONGEST_CYCLE, cycle, due, phases, wire_delays
 from hermes.engine.wiring import Router
 from hermes.frametime import FrameClock
 
@@ -52,32 +51,6 @@ _LOST_SECONDS = 0.1
 
 _YIELDS = range(64)
 """Yields between two looks at the clock, while spinning."""
-
-
-class Leg(NamedTuple):
-    """One phase of one frame: whom to release, with which due words, and what to route afterwards."""
-
-    gates: tuple[EngineGate, ...]
-    go: tuple[memoryview, ...]
-    done: tuple[memoryview, ...]
-    due: tuple[tuple[memoryview, int], ...]
-    route: Callable[[], None]
-
-
-Parts = list[tuple[str, tuple[tuple[int, int], ...]]]
-"""The workers that have modules in a phase, each with the bit and the `every` of each of those."""
-
-
-def _parts(plan: Plan, names: Collection[str]) -> Parts:
-    bits = {
-        worker: tuple((1 << number, one.every) for number, one in enumerate(modules) if one.name in names)
-        for worker, modules in plan.workers.items()
-    }
-    return [(worker, held) for worker, held in bits.items() if held]
-
-
-def _due_mask(held: tuple[tuple[int, int], ...], frame: int) -> int:
-    return sum([bit for bit, every in held if due(every, frame)])
 
 
 class Scheduler:
@@ -102,12 +75,7 @@ class Scheduler:
         self._handover = Handover()
         self._spin_ns = -1
         self._epoll = select.epoll()
-        self._routes = self._routed_after_phases()
-        self._groups = {worker for worker, modules in plan.workers.items() if len(modules) > 1}
-        self._parts = [_parts(plan, names) for names in phases(plan)]
-        self._legs = lru_cache(LONGEST_CYCLE)(self._leg)
-        period = cycle(plan)
-        self._rows = [self._row(frame) for frame in range(period)] if period <= LONGEST_CYCLE else None
+        self._legs = Legs(plan, manager.gates, self._router)
         self._watch()
 
     @property
@@ -163,8 +131,8 @@ class Scheduler:
         """
         self._arm(spin_ns)
         words, floats, frame_at, time_at = self._words, self._floats, NOW_FRAME // CELL, NOW_TIME // CELL
-        rows, meter, clock, pause = self._rows, self.meter, time.monotonic_ns, os.sched_yield
-        num, den = self.clock.num, self.clock.den
+        rows, meter, clock, pause = self._legs.rows, self.meter, time.monotonic_ns, os.sched_yield
+        num, den, row_of = self.clock.num, self.clock.den, self._legs.row
         stage, publish, take = self._shm.writer.stage, self._shm.writer.publish, self._fingerprint.take
         staged = self._shm.writer.staged
         yields = _YIELDS if spin_ns else range(0)
@@ -175,7 +143,7 @@ class Scheduler:
         while frame < last and now <= late:
             words[frame_at] = frame + 1
             floats[time_at] = frame * den / num
-            for gates, gos, dones, dues, route in rows[frame % len(rows)] if rows is not None else self._row(frame):
+            for gates, gos, dones, dues, route in rows[frame % len(rows)] if rows is not None else row_of(frame):
                 self._stamp = stamp = self._stamp + 1
                 for go, mask in dues:
                     go[DUE] = mask
@@ -243,40 +211,14 @@ class Scheduler:
 
     def release(self) -> None:
         """Give up every view of the memory."""
-        self._rows, self._routes = [], []
+        self._legs.release()
         self._epoll.close()
-        self._legs.cache_clear()
         self._router.release()
         self.meter.release()
         self._words.release()
         self._floats.release()
 
-    # -- what a frame does
-
-    def _routed_after_phases(self) -> list[Callable[[], None]]:
-        """Return what routes the wires after each phase; after the last one, all that are left."""
-        delays = wire_delays(self._plan)
-        count = len(phases(self._plan))
-        found = []
-        for phase in range(count):
-            numbers = [number for number, delay in enumerate(delays) if delay.phase == phase]
-            if phase == count - 1:
-                numbers += [number for number, delay in enumerate(delays) if delay.phase is None]
-            found.append(self._router.part(numbers))
-        return found
-
-    def _row(self, frame: int) -> tuple[Leg, ...]:
-        """Return the legs of the frame that starts at `frame` completed frames."""
-        return tuple(
-            self._legs(number, tuple([(worker, mask) for worker, held in parts if (mask := _due_mask(held, frame))]))
-            for number, parts in enumerate(self._parts)
-        )
-
-    def _leg(self, phase: int, masks: tuple[tuple[str, int], ...]) -> Leg:
-        gates = tuple(self._manager.gates[worker] for worker, _ in masks)
-        due_words = tuple((self._manager.gates[worker].go, mask) for worker, mask in masks if worker in self._groups)
-        go, done = tuple(gate.go for gate in gates), tuple(gate.done for gate in gates)
-        return Leg(gates, go, done, due_words, self._routes[phase])
+    # -- releases
 
     def _arm(self, spin_ns: int, opcode: Opcode = Opcode.STEP) -> None:
         """Tell every worker what the next releases ask for."""

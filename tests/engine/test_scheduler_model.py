@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from interpreter import Toy, frames
 
 from hermes.backplane.signals import FORMATS, Signal, SignalKind, SignalType, encode_cell
-from hermes.engine import scheduler as scheduler_module
-from hermes.engine import wiring
+from hermes.engine import legs, wiring
 from hermes.engine.plan import ModulePlan, Plan, WirePlan
 from hermes.engine.process import ProcessManager
 from hermes.engine.schedule import LONGEST_CYCLE, cycle
@@ -259,7 +258,7 @@ def test_a_pattern_too_long_to_be_laid_out_beforehand_makes_the_same_frames(monk
     case = Case(plan, {}, 60)
     found, fingerprint = observed(case)
     assert not differences(case, found)
-    monkeypatch.setattr(scheduler_module, "LONGEST_CYCLE", 5005)
+    monkeypatch.setattr(legs, "LONGEST_CYCLE", 5005)
     assert observed(case) == (found, fingerprint)
 
 
