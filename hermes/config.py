@@ -186,6 +186,9 @@ class BackplaneConfig(_Strict):
     history: Annotated[int, Field(ge=8, le=1_000_000), takes("a whole number from 8 to 1000000")] = Field(
         default=1024, description="how many frames are kept for readers that come late"
     )
+    history_mib: Annotated[int, Field(ge=1, le=65_536), takes("a whole number from 1 to 65536 (MiB)")] = Field(
+        default=64, description="memory in which the session keeps frames for history() (MiB); beyond, fewer old ones"
+    )
 
 
 class ServerConfig(_Strict):

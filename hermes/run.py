@@ -59,7 +59,7 @@ class Run:
         """Prepare; `perturbation` is the seed of what must change nothing (see `Plan`)."""
         self.config = config
         self.mirror = Mirror()
-        self.feed = Feed()
+        self.feed = Feed(config.backplane.history_mib << 20)
         self.observers: list[Observer] = []
         self.server: HermesServer | None = None
         self.file: ConnectionFile | None = None

@@ -32,7 +32,7 @@ wiring:
   - {src: plant.x, dst: ctl.measured/x, gain: 2, offset: -1.5}
   - {src: ctl.u, dst: plant.force}
 execution: {mode: afap, rate_hz: 60000/1001, end_time: 10, seed: 7, step_timeout: 0}
-backplane: {history: 8}
+backplane: {history: 8, history_mib: 2}
 server: {enabled: false, host: "::1", port: 0, telemetry_hz: 30, control: observe, token: a-text-of-my-own,
          allowed_origins: ["http://localhost:8888"], allowed_hosts: [box.lan]}
 """
@@ -76,7 +76,7 @@ def test_a_whole_file(folder: Path) -> None:
     ]
     assert (config.execution.mode, config.execution.rate) == ("afap", Fraction(60000, 1001))
     assert (config.execution.seed, config.execution.step_timeout) == (7, 0.0)
-    assert config.backplane.history == 8
+    assert (config.backplane.history, config.backplane.history_mib) == (8, 2)
     assert (config.server.enabled, config.server.host, config.server.port) == (False, "::1", 0)
     assert (config.server.control, config.server.token) == ("observe", "a-text-of-my-own")
     assert config.server.allowed_origins == ["http://localhost:8888"]
@@ -99,7 +99,7 @@ def test_defaults() -> None:
         "schedule": [],
     }
     assert config.execution.end_frame is None
-    assert config.backplane.history == 1024
+    assert (config.backplane.history, config.backplane.history_mib) == (1024, 64)
     assert config.server.model_dump() == {
         "enabled": True,
         "host": "127.0.0.1",

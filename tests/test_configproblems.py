@@ -68,6 +68,7 @@ FIELDS = [
     ("execution", "stop_timeout", "null", "null", ABOVE_0),
     ("backplane", "history", "7", "7", "a whole number from 8 to 1000000"),
     ("backplane", "history", "1000001", "1000001", "a whole number from 8 to 1000000"),
+    ("backplane", "history_mib", "0", "0", "a whole number from 1 to 65536 (MiB)"),
     ("server", "enabled", "yes", "'yes'", "true or false"),
     ("server", "enabled", "1", "1", "true or false"),
     ("server", "host", "example.org", "'example.org'", ADDRESS),
@@ -262,15 +263,15 @@ def many(pattern: str, count: int) -> str:
 
 
 WRONG: dict[str, tuple[Callable[[int], str], int]] = {
-    "unknown keys": (lambda size: many("k#: 1\n", 20 * size), 3),
-    "modules": (lambda size: "modules:\n" + many("  k#: {a: 1}\n", 8 * size), 3),
+    "unknown keys": (lambda size: many("k#: 1\n", 20 * size), 6),
+    "modules": (lambda size: "modules:\n" + many("  k#: {a: 1}\n", 8 * size), 8),
     "wires": (
         lambda size: (
             "modules:\n" + many("  k#: {}\n", 5 * size) + "wiring:\n" + many(" - {src: q#.x, dst: kk.x}\n", 3 * size)
         ),
-        7,
+        14,
     ),
-    "signals": (lambda size: "modules: {a: {signals: [" + many("{name: x},", 10 * size) + "]}}", 3),
+    "signals": (lambda size: "modules: {a: {signals: [" + many("{name: x},", 10 * size) + "]}}", 6),
 }
 
 

@@ -26,6 +26,7 @@ from hermes.errors import (
     ModuleDied,
     ModuleFailed,
     NoSession,
+    NotExported,
     PortInUse,
     ServerExposed,
 )
@@ -47,7 +48,7 @@ LOOKS = [
     for (side, _, text), (after, _, answer) in pairwise(EXAMPLES)
     if (side, after) == ("client", "server") and decode(text)["action"] in VIEWING
 ]
-NEVER_ON_THE_WIRE = {PortInUse, ServerExposed, NoSession, ConnectionFailed, LoopError}
+NEVER_ON_THE_WIRE = {PortInUse, ServerExposed, NoSession, ConnectionFailed, LoopError, NotExported}
 
 
 def table(first: str) -> list[list[str]]:

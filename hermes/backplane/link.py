@@ -11,7 +11,7 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,14 +66,17 @@ class Link:
                 self._flush()
 
     @contextmanager
-    def corked(self) -> Iterator[None]:
-        """Send what is queued meanwhile in one go at the (outermost) end: every send wakes the other process."""
+    def corked(self, more: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Send what is queued meanwhile in one go at the (outermost) end: every send wakes the other process.
+
+        Where `more` then says that more follows in a moment, it is left to the next send.
+        """
         before, self._corked = self._corked, True
         try:
             yield
         finally:
             self._corked = before
-            if not before:
+            if not before and not more():
                 self.flush()
 
     def queue(self, record: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class Engine:
         self._job: Job | None = None
         self._overrun_event_ns = 0
         self._moved = False
+        self._untold = False
         self._manager = ProcessManager(plan, self._tell.output, (link.fileno(), owner_pidfd), self._owner.read)
         self._scheduler: Scheduler | None = None
 
@@ -88,7 +89,7 @@ class Engine:
             watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
             self._owner.slots = self._manager.shm.layout.slots
             self._timed = timed_commands(self._plan, self._manager.shm.registry)
-            self._scheduler = Scheduler(self._manager, self._plan, watched)
+            self._scheduler = Scheduler(self._manager, self._plan, watched, self._tell_state)
             self._scheduler.reset()
         except HermesError as error:
             self._link.send({"type": "start_failed", **to_wire(error)})
@@ -107,7 +108,7 @@ class Engine:
         """Apply every command that may act at this boundary, in arrival order."""
         self._owner.read()
         if self._owner.waiting:
-            with self._link.corked():
+            with self._link.corked(lambda: self._untold):
                 self._apply_waiting()
 
     def _apply_waiting(self) -> None:
@@ -184,11 +185,12 @@ class Engine:
             if verb is Verb.RUN:
                 self._tell.event("running")
             else:
-                self._tell.state()
+                self._untold = True  # most steps end before anybody could look
 
     def _enter(self, state: State) -> None:
         self._state = state
         self._moved = True
+        self._untold = False
         self._pacer.anchor(time.monotonic_ns())
 
     # -- frames
@@ -221,6 +223,13 @@ class Engine:
             self._pace(work_ns)
         if self._state is State.RUNNING:
             self._conclude()
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Tell that a step is running, which is no event, once it turns out to take longer than a moment."""
+        if self._untold and self._state is State.RUNNING:
+            self._tell.state()
+        self._untold = False
 
     def _frames_ahead(self) -> int:
         """Return how many frames may follow before something ends or acts."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes.backplane.layout import CELL, KICKS, NOW_FRAME, NOW_TIME
@@ -56,11 +56,21 @@ _YIELDS = range(64)
 class Scheduler:
     """Advances the modules of a started `ProcessManager`. `frame` counts completed frames since the last reset."""
 
-    def __init__(self, manager: ProcessManager, plan: Plan, watched: Mapping[int, int] | None = None) -> None:
-        """Compile the wires (raises ConfigurationError); a poll event of a `watched` descriptor ends every wait."""
+    def __init__(
+        self,
+        manager: ProcessManager,
+        plan: Plan,
+        watched: Mapping[int, int] | None = None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Compile the wires; raises ConfigurationError.
+
+        A poll event of a `watched` descriptor ends every wait; `waits` is called while a frame takes milliseconds.
+        """
         self._manager = manager
         self._plan = plan
         self._watched = dict(watched or {})
+        self._waits = waits
         self.clock = FrameClock(*plan.rate)
         self._shm = manager.shm
         self._words = self._shm.words("Q")
@@ -294,6 +304,7 @@ class Scheduler:
         self, gates: Sequence[EngineGate], awaited: EngineGate, phase: str, limit: float, timeout: float
     ) -> None:
         """Nothing happened for a while: mend and count a lost wake-up, and see whether somebody hangs."""
+        self._waits()
         if awaited.finished and awaited.done_event not in self._await(_LOST_SECONDS, phase):
             self._shm.count(KICKS)
         waiting = [gate for gate in gates if not gate.finished]

@@ -72,7 +72,7 @@ modules:
 wiring:
   - {{src: a.ramp, dst: b.push, gain: 0.5}}
 execution: {{{execution}}}
-backplane: {{history: 8}}
+backplane: {{history: 8, history_mib: 1}}
 server: {{port: 0{server and ", "}{server}}}
 """)
     return path
