@@ -176,13 +176,20 @@ def in_notebook() -> bool:
 
 async def on_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """Await a coroutine on a session's loop from any loop; a cancellation is passed on and waited for."""
+    if asyncio.get_running_loop() is loop:
+        task = loop.create_task(coroutine)
+        return await _awaited(task, task.cancel)
     crossing = Crossing(coroutine, loop)
-    future = asyncio.wrap_future(crossing.outcome)
+    return await _awaited(asyncio.wrap_future(crossing.outcome), crossing.cancel)
+
+
+async def _awaited(future: asyncio.Future[T], cancel: Callable[[], object]) -> T:
+    """Wait for a future, with a tick in which a notebook's interrupt is noticed."""
     try:
         while not future.done():
             await asyncio.wait({future}, timeout=TICK_SECONDS)
     except asyncio.CancelledError:
-        crossing.cancel()
+        cancel()
         await asyncio.wait({future}, timeout=_CLOSE_SECONDS)
         if future.done() and not future.cancelled():
             future.exception()  # the cancellation is what is raised
