@@ -9,6 +9,7 @@ import argparse
 from contextlib import ExitStack
 from functools import partial
 
+import yielding
 from contest import Contestant, Rate, contest, left_out
 from semaphores import KINDS, ping_pong
 from sessions import ring, session, timed_steps
@@ -19,6 +20,8 @@ from hermes.errors import HermesError
 COUNTS = (1, 2, 4, 8, 16)
 GOALS = {4: {"isolated": ">= 4", "one worker": ">= 6"}}
 """By the number of modules: how many times the baseline."""
+
+BARE = "yielding, bare"
 
 GROUPS = {"isolated": None, "one worker": "together"}
 
@@ -36,6 +39,7 @@ def rows_of(count: int, rounds: int, seconds: float) -> list[Row]:
             f"semaphores, {kind}": stack.enter_context(ping_pong(kind, count)) for kind in KINDS
         }
         baselines = list(contestants)
+        contestants[BARE] = stack.enter_context(ping_pong("", count, yielding.__file__))
         for way in GROUPS:
             contestants |= hermes_ring(stack, count, way)
         rates = contest(contestants, rounds, seconds)
@@ -55,7 +59,7 @@ def hermes_ring(stack: ExitStack, count: int, way: str) -> dict[str, Contestant]
 
 def row_of(count: int, name: str, rate: Rate, baseline: Rate, fastest: str) -> Row:
     """Return one contestant's row."""
-    ours = name in GROUPS
+    ours = name in (*GROUPS, BARE)
     return {
         "modules": count,
         "how": name,

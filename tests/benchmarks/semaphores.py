@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 KINDS = ("posix", "multiprocessing")
 LINE = 128
@@ -50,7 +50,7 @@ def main() -> None:
     memory = mmap.mmap(-1, LINE * options.processes)
     cells = [memoryview(memory)[LINE * number :][:8].cast("d") for number in range(options.processes)]
     pairs = (posix_pairs if options.kind == "posix" else python_pairs)(options.processes)
-    pids = [forked(pair, cell) for pair, cell in zip(pairs, cells, strict=True)]
+    pids = [forked_from(compute, pair, cell) for pair, cell in zip(pairs, cells, strict=True)]
     try:
         for line in sys.stdin:
             print(timed(pairs, int(line)), flush=True)
@@ -82,15 +82,20 @@ def check(pairs: list[Pair], cells: list[memoryview[float]]) -> None:
         raise RuntimeError(f"not in lock-step: {[cell[0] for cell in cells]}")
 
 
-def forked(pair: Pair, cell: memoryview[float]) -> int:
-    """Start a child and return its process id; it dies with its parent."""
+def forked_from(serve: Callable[..., None], *arguments: Any) -> int:
+    """Start a child that serves forever and return its process id; it dies with its parent."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    if os.getppid() == parent:
+        serve(*arguments)
+    os._exit(1)
+
+
+def compute(pair: Pair, cell: memoryview[float]) -> None:
+    """Do what a child does, forever."""
     wait, post = pair.wait_go, pair.post_done
     while True:
         wait()
@@ -118,9 +123,9 @@ def python_pairs(count: int) -> list[Pair]:
 
 
 @contextmanager
-def ping_pong(kind: str, processes: int) -> Iterator[Callable[[int], float]]:
-    """Run this file and yield what has it do a number of frames and returns their seconds."""
-    arguments = [sys.executable, __file__, "--kind", kind, "--processes", str(processes)]
+def ping_pong(kind: str, processes: int, file: str = __file__) -> Iterator[Callable[[int], float]]:
+    """Run this file, or another of its kind, and yield what has it do frames and returns their seconds."""
+    arguments = [sys.executable, file, *(["--kind", kind] if kind else []), "--processes", str(processes)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
         assert child.stdout is not None
