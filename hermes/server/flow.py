@@ -124,10 +124,6 @@ class Backlog:
         self._skipping_checks = self._skipping_checks + 1 if self.skipped > self._skipped_before else 0
         self._skipped_before = self.skipped
 
-    def rearm(self) -> None:
-        """Forget how long the client has been still: it was the server itself that did nothing."""
-        self._still_checks = 0
-
     @property
     def stalled(self) -> bool:
         """Whether the client has taken nothing for `STALL_SECONDS` of checks."""
