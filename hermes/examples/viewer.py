@@ -2,9 +2,9 @@
 
     python -m hermes.examples.viewer ws://127.0.0.1:8765 --keep plane.altitude --keep plane.pitch
 
-It subscribes, says ``subscribed`` on standard output, measures between the events `running` and `paused` (or
-`finished`, or the end of the connection), and prints its report as one line of JSON. It knows nothing of the session
-but its address, as any viewer.
+It subscribes, says ``subscribed`` on standard output, measures from the event `running` to the frame at which `paused`
+(or `finished`, or the end of the connection) says that the run stopped, and prints its report as one line of JSON. It
+knows nothing of the session but its address, as any viewer.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class Report:
         self._times.append(at)
         self._kept.append([float(values[place]) for place in self._places.values()])
         self._last = values.tolist()
+
+    def has(self, frame: int) -> bool:
+        """Return whether a frame, or a later one, was received."""
+        return bool(self._frames) and self._frames[-1] >= frame
 
     def summary(self) -> dict[str, Any]:
         """Return the report as JSON values: rates in Hz, gaps in milliseconds, series by signal."""
@@ -142,16 +146,21 @@ async def _first_text(server: ClientConnection) -> dict[str, Any]:
 
 
 async def _receive(server: ClientConnection, report: Report, *, running: bool) -> None:
+    """Take telemetry while the simulation runs, and on until the frame at which it stopped: that follows the event."""
+    end: int | None = None
     try:
-        async for message in server:
+        while end is None or not report.has(end):
+            message = await server.recv()
             if isinstance(message, bytes):
                 if running:
                     report.take(message)
                 continue
-            event = decode(message).get("event")
-            running = running or event == "running"
-            if running and event in _ENDS:
+            told = decode(message)
+            if end is not None and told.get("event") == "reset":
                 return
+            running = running or told.get("event") == "running"
+            if running and told.get("event") in _ENDS:
+                end = told["frame"]
     except ConnectionClosed:
         return
 
