@@ -59,7 +59,7 @@ from hermes.configproblems import (
     missing_scripts,
     takes,
 )
-from hermes.configschedule import schedule_findings
+from hermes.configschedule import DEFAULT_RESTARTS, MAX_RESTARTS, schedule_findings
 from hermes.timedcommands import TimedCommand, command_findings
 from hermes.yamlfile import Document, KeyPath, parse_yaml, read_yaml
 
@@ -117,6 +117,19 @@ class ModuleConfig(_Strict):
     every: Annotated[int, Field(ge=1, le=MAX_EVERY), takes(f"a whole number from 1 to {MAX_EVERY} (frames)")] = Field(
         default=1, description="it steps in every N-th frame, with N times the step (frames)"
     )
+    on_failure: Annotated[Literal["fail", "restart"], takes("fail or restart")] = Field(
+        default="fail", description="where it fails: fail ends the run, restart starts it anew while the frames go on"
+    )
+    max_restarts: Annotated[
+        int | None, Field(ge=1, le=MAX_RESTARTS), takes(f"a whole number from 1 to {MAX_RESTARTS}")
+    ] = Field(default=None, description="how often it is started anew before its failure ends the run; 3 if left out")
+
+    @property
+    def restarts(self) -> int:
+        """How often it is started anew between two resets before its failure ends the run."""
+        if self.on_failure == "fail":
+            return 0
+        return DEFAULT_RESTARTS if self.max_restarts is None else self.max_restarts
 
     @property
     def target(self) -> ScriptTarget:

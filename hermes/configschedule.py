@@ -17,12 +17,19 @@ WORKER_LIMIT = 64
 """Modules in one worker: each has a bit of the word that says which of them are due."""
 
 
+DEFAULT_RESTARTS = 3
+"""How often a module that is to be restarted is, between two resets, unless its `max_restarts` says otherwise."""
+
+MAX_RESTARTS = 1000
+"""The largest `max_restarts`."""
+
+
 def schedule_findings(value: object) -> list[Finding]:
-    """Return what is wrong with `execution.schedule` and with the modules' workers."""
+    """Return what is wrong with `execution.schedule`, with the modules' workers and with their restarts."""
     root = mapping(value)
     modules = mapping(root.get("modules"))
     schedule = entries(mapping(root.get("execution")).get("schedule"))
-    found = (_phase_findings(schedule, modules), _worker_findings(modules))
+    found = (_phase_findings(schedule, modules), _worker_findings(modules), _restart_findings(modules))
     return [finding for findings in found for finding in islice(findings, MAX_PROBLEMS)]
 
 
@@ -77,3 +84,17 @@ def _member_finding(worker: str, name: str, modules: dict[str, Any], count: int,
     if not alike:
         return Finding(path, f"{where}; the modules of a worker are one process and take the same env")
     return None
+
+
+def _restart_findings(modules: dict[str, Any]) -> Iterator[Finding]:
+    workers = [mapping(module).get("worker") for module in modules.values()]
+    for name, module in modules.items():
+        keys, path = mapping(module), ("modules", name)
+        worker, restarted = keys.get("worker"), keys.get("on_failure") == "restart"
+        if restarted and worker is not None and workers.count(worker) > 1:
+            where = f"{key_path((*path, 'on_failure'))} is 'restart'"
+            why = f"but worker {shown(worker)} hosts other modules too; only a module with a process of its own can be"
+            yield Finding((*path, "on_failure"), f"{where}, {why}")
+        if keys.get("max_restarts") is not None and not restarted:
+            where = f"{key_path((*path, 'max_restarts'))} is {shown(keys['max_restarts'])}"
+            yield Finding((*path, "max_restarts"), f"{where}, but nothing is restarted without on_failure: restart")

@@ -28,6 +28,7 @@
     +-- NoSession                no running session, or several, where one was meant
     +-- ConnectionFailed         a client cannot reach its server, or no longer does
     +-- NotExported              a run cannot be written down as a configuration, or not there
+    +-- NotReplaced              a module cannot be replaced by another while the session runs
     +-- LoopError                a synchronous call where only an asynchronous one can work
 
 Errors carry fields and build their text in ``__str__``, so that the same object is the exception in a cell, the reply
@@ -365,6 +366,16 @@ class NotExported(HermesError):
     """A run cannot be written down as a configuration, or not at that path; `message` says why."""
 
     code = "not_exported"
+
+
+class NotReplaced(HermesError):
+    """A module cannot be replaced while the session runs; `reason` says why."""
+
+    code = "not_replaced"
+    text = "module {module} cannot be replaced: {reason}"
+
+    def __init__(self, module: str, reason: str) -> None:
+        super().__init__(module=module, reason=reason)
 
 
 class LoopError(HermesError):

@@ -23,7 +23,7 @@ class State(StrEnum):
 
 
 class Verb(StrEnum):
-    """What can happen to a session: commands first, then looking at it, then what the engine itself finds."""
+    """What can happen to a session: commands, what its owner alone may do, then what the engine itself finds."""
 
     RESUME = "resume"
     RUN = "run"
@@ -32,6 +32,7 @@ class Verb(StrEnum):
     RESET = "reset"
     SET = "set"
     LOOK = "look"
+    REPLACE = "replace"
     STARTED = "started"
     FINISH = "finish"
     FAIL = "fail"
@@ -49,6 +50,7 @@ TRANSITIONS: dict[tuple[State, Verb], State] = {
     (State.PAUSED, Verb.RESET): State.PAUSED,
     (State.PAUSED, Verb.SET): State.PAUSED,
     (State.PAUSED, Verb.LOOK): State.PAUSED,
+    (State.PAUSED, Verb.REPLACE): State.PAUSED,
     (State.PAUSED, Verb.FAIL): State.FAILED,
     (State.PAUSED, Verb.CLOSE): State.CLOSED,
     (State.RUNNING, Verb.RESUME): State.RUNNING,
@@ -58,15 +60,18 @@ TRANSITIONS: dict[tuple[State, Verb], State] = {
     (State.RUNNING, Verb.SET): State.RUNNING,
     (State.RUNNING, Verb.FINISH): State.FINISHED,
     (State.RUNNING, Verb.LOOK): State.RUNNING,
+    (State.RUNNING, Verb.REPLACE): State.RUNNING,
     (State.RUNNING, Verb.FAIL): State.FAILED,
     (State.RUNNING, Verb.CLOSE): State.CLOSED,
     (State.FINISHED, Verb.RESET): State.PAUSED,
     (State.FINISHED, Verb.SET): State.FINISHED,
     (State.FINISHED, Verb.LOOK): State.FINISHED,
+    (State.FINISHED, Verb.REPLACE): State.FINISHED,
     (State.FINISHED, Verb.FAIL): State.FAILED,
     (State.FINISHED, Verb.CLOSE): State.CLOSED,
     (State.FAILED, Verb.RESET): State.PAUSED,
     (State.FAILED, Verb.LOOK): State.FAILED,
+    (State.FAILED, Verb.REPLACE): State.FAILED,
     (State.FAILED, Verb.FAIL): State.FAILED,
     (State.FAILED, Verb.CLOSE): State.CLOSED,
 }

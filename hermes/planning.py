@@ -17,7 +17,9 @@ def plan_for(config: HermesConfig, perturbation: int | None = None) -> Plan:
     return Plan(
         name=config.name,
         modules=tuple(
-            ModulePlan(name, _spec(config, name, module), module.env, module.worker or "", module.every)
+            ModulePlan(
+                name, _spec(config, name, module), module.env, module.worker or "", module.every, module.restarts
+            )
             for name, module in config.modules.items()
         ),
         wires=tuple(WirePlan(wire.src, wire.dst, wire.gain, wire.offset) for wire in config.wiring),

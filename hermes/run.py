@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes.backplane.ring import Snapshot
@@ -262,10 +262,19 @@ class Run:
             self._settle_start(None)
         elif record["type"] == "start_failed":
             self._settle_start(from_wire(record))
+        elif record["type"] == "redeclared":
+            self._redeclare(record["signals"])
         event = self.mirror.take(record)
         self.feed.hear(record)
         if event is not None:
             self._publish(*event)
+
+    def _redeclare(self, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Take over the initial values (as cells) and descriptions that a module's new process has declared."""
+        registry = self.memory("redeclare").registry
+        for name, cell, description in rows:
+            before = registry[name]
+            registry.redeclare(before._replace(initial=decode_cell(before.type, cell), description=description))
 
     def _publish(self, event: str, fields: Mapping[str, Any]) -> None:
         if self.server is not None:

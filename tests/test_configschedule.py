@@ -145,7 +145,7 @@ execution: {schedule: [c, [a, b]]}
         "c": ["c"],
     }
     assert Plan.from_json(plan.to_json()) == plan
-    assert ModulePlan("d", {}, {}) == ("d", {}, {}, "", 1)
+    assert ModulePlan("d", {}, {}) == ("d", {}, {}, "", 1, 0)
 
 
 def test_without_the_keys_each_module_is_alone_and_in_every_frame() -> None:
@@ -162,3 +162,35 @@ def test_a_schedule_of_very_many_unknown_names_is_refused_soon() -> None:
     said = problems(f"modules:\n{modules}execution: {{schedule: [{names}]}}\n")
     assert len(said) == 100
     assert time.monotonic() - begin < 30
+
+
+def test_a_module_is_restarted_as_often_as_it_says() -> None:
+    text = "modules:\n  a: {type: script, script: p.q}\n  b: {type: script, script: p.q, on_failure: restart}\n"
+    text += "  c: {type: script, script: p.q, worker: w, on_failure: restart, max_restarts: 7}\n"
+    config = HermesConfig.from_yaml_text(text, "c.yaml")
+    assert [module.restarts for module in plan_for(config).modules] == [0, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (
+            ", max_restarts: 2",
+            "c.yaml:2:49: modules.m0.max_restarts is 2, but nothing is restarted without on_failure: restart",
+        ),
+        (", on_failure: retry", "c.yaml:2:47: modules.m0.on_failure is 'retry'; it takes fail or restart"),
+        (
+            ", on_failure: restart, max_restarts: 0",
+            "c.yaml:2:70: modules.m0.max_restarts is 0; it takes a whole number from 1 to 1000",
+        ),
+    ],
+)
+def test_what_makes_no_sense_about_restarts_is_refused(keys: str, found: str) -> None:
+    assert working(keys) == [found]
+
+
+def test_a_module_that_shares_its_process_is_not_restarted() -> None:
+    why = "but worker 'w' hosts other modules too; only a module with a process of its own can be"
+    assert working(", worker: w, on_failure: restart", ", worker: w") == [
+        f"c.yaml:2:58: modules.m0.on_failure is 'restart', {why}"
+    ]

@@ -27,6 +27,7 @@ from hermes.errors import (
     ModuleFailed,
     NoSession,
     NotExported,
+    NotReplaced,
     PortInUse,
     ServerExposed,
 )
@@ -48,7 +49,7 @@ LOOKS = [
     for (side, _, text), (after, _, answer) in pairwise(EXAMPLES)
     if (side, after) == ("client", "server") and decode(text)["action"] in VIEWING
 ]
-NEVER_ON_THE_WIRE = {PortInUse, ServerExposed, NoSession, ConnectionFailed, LoopError, NotExported}
+NEVER_ON_THE_WIRE = {PortInUse, ServerExposed, NoSession, ConnectionFailed, LoopError, NotExported, NotReplaced}
 
 
 def table(first: str) -> list[list[str]]:
@@ -212,7 +213,7 @@ def test_the_table_of_errors_has_every_code_that_can_reach_a_client_and_its_fiel
 
 def test_every_event_shown_is_in_the_table() -> None:
     documented = [quoted(row[0])[0] for row in table("event")]
-    own = ["running", "paused", "reset", "finished", "failed", "overrun"]
+    own = ["running", "paused", "reset", "finished", "failed", "replaced", "restarted", "overrun"]
     assert documented == [*own, "client_slow", "closing"]
     assert {decode(text)["event"] for text in MESSAGES if '"event"' in text} <= set(documented)
 

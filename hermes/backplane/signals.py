@@ -222,6 +222,11 @@ class SignalRegistry:
         """Return the signal at an index."""
         return self._signals[index]
 
+    def redeclare(self, signal: Signal) -> None:
+        """Take another initial value and description for the signal of this name; everything else is as it was."""
+        index = self.index(signal.qualified)
+        self._signals[index] = self._signals[index]._replace(initial=signal.initial, description=signal.description)
+
     def index(self, name: str) -> int:
         """Return the index of a qualified name; raises UnknownSignal, with the nearest names."""
         try:

@@ -19,10 +19,11 @@ from hermes.engine.owner import Closing, Owner, OwnerGoneError
 from hermes.engine.pacing import Pacer
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
+from hermes.engine.replacement import Replacement
 from hermes.engine.reporting import Reporter
 from hermes.engine.scheduler import Scheduler
 from hermes.engine.timed import Due, timed_commands
-from hermes.errors import CommandError, HermesError, SessionClosed, to_wire
+from hermes.errors import CommandError, HermesError, ModuleError, NotReplaced, SessionClosed, to_wire
 from hermes.lifecycle import State, Verb, following
 
 _OVERRUN_EVENT_NS = 1_000_000_000
@@ -36,6 +37,9 @@ _SPUN_NS = 50_000
 
 _BURST_NS = 200_000
 """Time between two looks for commands, where nothing is paced."""
+
+_REPLACEMENT_MS = 100
+"""Time after which the engine looks whether a replacement has taken too long."""
 
 _MOST_FRAMES = 1 << 20
 """Frames between two looks for commands, at most."""
@@ -57,6 +61,7 @@ class Engine:
         self._untold = False
         self._manager = ProcessManager(plan, self._tell.output, (link.fileno(), owner_pidfd), self._owner.read)
         self._scheduler: Scheduler | None = None
+        self._replacement: Replacement | None = None
 
     def run(self) -> None:
         """Start the modules, serve until closed or orphaned, and leave nothing running."""
@@ -69,10 +74,13 @@ class Engine:
                 else:
                     self._wait_for_news(None)
         except Closing:
+            if self._replacement is not None:
+                self._owner.waiting.append(self._replacement.command)
             self._answer_waiting(SessionClosed(self._plan.name))
         except OwnerGoneError:
             self._owner.execute_will()
         finally:
+            self._end_replacement()
             if self._scheduler is not None:
                 self._scheduler.release()
             self._manager.stop()
@@ -89,7 +97,8 @@ class Engine:
             watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
             self._owner.slots = self._manager.shm.layout.slots
             self._timed = timed_commands(self._plan, self._manager.shm.registry)
-            self._scheduler = Scheduler(self._manager, self._plan, watched, self._tell_state)
+            told = (self._tell_state, self._tell_restart, self._tell.redeclared)
+            self._scheduler = Scheduler(self._manager, self._plan, watched, *told)
             self._scheduler.reset()
         except HermesError as error:
             self._link.send({"type": "start_failed", **to_wire(error)})
@@ -107,6 +116,8 @@ class Engine:
     def _serve(self) -> None:
         """Apply every command that may act at this boundary, in arrival order."""
         self._owner.read()
+        if self._replacement is not None:
+            self._replace(self._replacement)
         if self._owner.waiting:
             with self._link.corked(lambda: self._untold):
                 self._apply_waiting()
@@ -116,7 +127,7 @@ class Engine:
             self._owner.waiting.remove(command)
             try:
                 self._apply(command, Verb(command["verb"]))
-            except CommandError as error:
+            except (CommandError, NotReplaced) as error:
                 self._tell.refuse(command["id"], error)
             except HermesError as error:
                 self._fail(error, [command["id"]])
@@ -126,9 +137,9 @@ class Engine:
         job = self._job
         ready = (one for one in self._owner.waiting if job is None or not job.comes_before(Verb(one["verb"])))
         command = next(ready, None)
-        if command is not None and command["verb"] in (Verb.SET, Verb.RESET) and not self._has_room():
+        if command is None or (command["verb"] in (Verb.SET, Verb.RESET) and not self._has_room()):
             return None
-        return command
+        return None if command["verb"] == Verb.REPLACE and self._replacement is not None else command
 
     def _has_room(self) -> bool:
         return self._owner.room(self._manager.shm.committed) != 0
@@ -146,6 +157,9 @@ class Engine:
                 self._reset(command, after)
             case Verb.STEP | Verb.RUN:
                 self._begin(command, verb, before)
+                return
+            case Verb.REPLACE:
+                self._replacement = Replacement(self._manager, command)
                 return
             case Verb.LOOK:
                 timing = {"timing": self._frames.meter.report()} if command.get("timing") else {}
@@ -192,6 +206,36 @@ class Engine:
         self._moved = True
         self._untold = False
         self._pacer.anchor(time.monotonic_ns())
+
+    def _replace(self, replacement: Replacement) -> None:
+        """Let a replacement that is ready take its module's place; tell and drop one that cannot."""
+        command, name = replacement.command, replacement.module.name
+        try:
+            if not replacement.declared():
+                return
+            if self._state is State.FAILED:
+                self._manager.exchange(replacement.process, replacement.module)
+            else:
+                self._frames.succession.replace(replacement.process, replacement.module, replacement.source)
+        except HermesError as error:
+            taken = self._manager.processes.get(replacement.process.name) is replacement.process
+            self._end_replacement()
+            if taken:
+                self._fail(error, [command["id"]])
+            else:
+                self._tell.refuse(command["id"], error)
+            return
+        self._end_replacement()
+        self._moved = True
+        self._pacer.anchor(time.monotonic_ns())
+        self._tell.note(command, self._frames.frame, module=name, by=command["by"])
+        self._tell.event("replaced", module=name, by=command["by"])
+        self._tell.reply(command["id"])
+
+    def _end_replacement(self) -> None:
+        if self._replacement is not None:
+            self._replacement.discard()
+            self._replacement = None
 
     # -- frames
 
@@ -317,8 +361,15 @@ class Engine:
         count = self._manager.shm.counters["overruns"]
         self._tell.event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
 
+    def _tell_restart(self, error: ModuleError, times: int) -> None:
+        module, reason = error.module, str(error).partition("\n")[0]
+        command = {"verb": "restart", "origin": "engine"}
+        self._tell.note(command, self._frames.frame, module=module, restarts=times, reason=reason)
+        self._tell.event("restarted", module=module, restarts=times, reason=reason)
+        self._pacer.anchor(time.monotonic_ns())
+
     def _wait_for_news(self, timeout_ms: int | None) -> None:
-        """Sleep until the owner says something, a module dies or the time is up."""
+        """Sleep until the owner says something, a module dies, a replacement has news or the time is up."""
         poll = select.poll()
         poll.register(self._link.fileno(), select.POLLIN | (select.POLLOUT if self._link.backlog else 0))
         poll.register(self._owner_pidfd, select.POLLIN)
@@ -326,16 +377,26 @@ class Engine:
         if self._state is not State.FAILED:
             for pidfd in modules:
                 poll.register(pidfd, select.POLLIN)
+        if self._replacement is not None:
+            for fd in self._replacement.fds:
+                poll.register(fd, select.POLLIN)
+            timeout_ms = _REPLACEMENT_MS if timeout_ms is None else min(timeout_ms, _REPLACEMENT_MS)
         for fd, events in poll.poll(timeout_ms):
             if fd == self._owner_pidfd:
                 raise OwnerGoneError
             if fd in modules:
-                self._fail(self._manager.failure(modules[fd], self._frames.frame, "idle"), [])
+                self._recover(self._manager.failure(modules[fd], self._frames.frame, "idle"))
                 return
             if events & select.POLLOUT:
                 self._link.flush()
 
     # -- what the owner learns
+
+    def _recover(self, error: ModuleError) -> None:
+        try:
+            self._frames.succession.recover(error)
+        except HermesError as cause:
+            self._fail(cause, [])
 
     def _fail(self, error: HermesError, ids: list[int]) -> None:
         """Enter `failed`, tell why, and answer every command that waits."""

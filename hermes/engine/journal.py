@@ -15,14 +15,22 @@ import xxhash
 from hermes.backplane.ring import PREFIX
 from hermes.backplane.signals import SignalRegistry, encode_cell
 
+_REPLACED = b"\xff\xff\xff\xff"
+"""Stands where a set has the signal's index."""
+
 
 class Fingerprint:
     """The running fingerprint: XXH3-128 over the previous value, the cells set since, and the committed cells."""
 
     def __init__(self, registry: SignalRegistry, rate: tuple[int, int], seed: int) -> None:
-        self._origin = xxhash.xxh3_128_digest(_description(registry, rate, seed))
+        self._numbers = rate, seed
+        self.redescribe(registry)
         self.digest = self._origin
         self._sets = bytearray()
+
+    def redescribe(self, registry: SignalRegistry) -> None:
+        """Let what begins at the next reset begin with these signals."""
+        self._origin = xxhash.xxh3_128_digest(_description(registry, *self._numbers))
 
     def restart(self) -> None:
         """Begin anew, at reset."""
@@ -32,6 +40,11 @@ class Fingerprint:
     def note_set(self, index: int, cell: int) -> None:
         """Take in a command that set the signal at `index`; it counts from the next frame on."""
         self._sets += index.to_bytes(4, "little") + cell.to_bytes(8, "little")
+
+    def note_source(self, module: str, source: str) -> None:
+        """Take in a module that was replaced, by the text of its new source; it counts from the next frame on."""
+        text = f"{module}\n{source}".encode()
+        self._sets += _REPLACED + len(text).to_bytes(8, "little") + text
 
     def take(self, staged: memoryview) -> bytes:
         """Take in a frame's cells, behind 16 bytes of room for the value before it; return the new value (16 bytes)."""

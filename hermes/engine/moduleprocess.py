@@ -32,6 +32,7 @@ class WorkerProcess:
         self.modules = tuple(module.name for module in modules)
         self.signals: dict[str, tuple[Signal, ...]] = {}
         self.ready = False
+        self.left = False
         self._records: list[Record] = []
         self.channel, theirs = Channel.pair()
         own = {"HERMES_FD": str(theirs.fileno()), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
@@ -80,7 +81,7 @@ class WorkerProcess:
         return len(self.signals) == len(self.modules)
 
     def read_records(self) -> None:
-        """Take what the process has sent: each module's signals in turn, that all are ready, or an error."""
+        """Take what the process has sent: each module's signals in turn, that all are ready, an error, a farewell."""
         while (record := self.channel.receive(wait=False)) is not None:
             for fd in record.fds:
                 os.close(fd)
@@ -90,6 +91,7 @@ class WorkerProcess:
                 self.signals[name] = tuple(signals_in(name, self._records))
                 self._records.clear()
             self.ready = self.ready or record.verb == "ready"
+            self.left = self.left or record.verb == "bye"
 
     def failure(self, frame: int, phase: str, at: int, last_lines: list[str]) -> ModuleError:
         """Say why the process, which has ended, did so: the error it sent, or its exit code or signal.

@@ -22,10 +22,11 @@ _CHUNK = 1 << 16
 
 
 class _Stream:
-    """One pipe of one module; lines are complete ones, the rest waits for its end."""
+    """One pipe of one module, kept under a key; lines are complete ones, the rest waits for its end."""
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, key: str = "") -> None:
         self.module = module
+        self.key = key
         self.name = name
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
         self._rest = b""
@@ -58,28 +59,35 @@ class OutputDrain:
         self._thread = threading.Thread(target=self._run, name="hermes-output", daemon=True)
         self._thread.start()
 
-    def add(self, module: str, stdout: int, stderr: int) -> None:
-        """Take over two read ends."""
+    def add(self, module: str, stdout: int, stderr: int, key: str | None = None) -> None:
+        """Take over two read ends; `key` is their name for the other methods, the module's as a rule."""
         with self._lock:
             for fd, name in ((stdout, "stdout"), (stderr, "stderr")):
                 os.set_blocking(fd, False)
-                self._streams[fd] = _Stream(module, name)
+                self._streams[fd] = _Stream(module, name, module if key is None else key)
                 self._poll.register(fd, select.POLLIN)
         self._wake()
 
-    def last_lines(self, module: str) -> list[str]:
+    def rename(self, before: str, after: str) -> None:
+        """Keep pipes under another key from now on."""
+        with self._lock:
+            for stream in self._streams.values():
+                if stream.key == before:
+                    stream.key = after
+
+    def last_lines(self, key: str) -> list[str]:
         """Read what a module that has ended left behind and return its last stderr lines (stdout if there are none)."""
         with self._lock:
-            mine = [(fd, stream) for fd, stream in self._streams.items() if stream.module == module]
+            mine = [(fd, stream) for fd, stream in self._streams.items() if stream.key == key]
             for fd, stream in mine:
                 self._read(fd, stream, chunks=64)
         by_name = {stream.name: list(stream.last) for _, stream in mine}
         return by_name.get("stderr") or by_name.get("stdout") or []
 
-    def remove(self, module: str) -> None:
+    def remove(self, key: str) -> None:
         """Close a module's pipes."""
         with self._lock:
-            for fd in [fd for fd, stream in self._streams.items() if stream.module == module]:
+            for fd in [fd for fd, stream in self._streams.items() if stream.key == key]:
                 self._read(fd, self._streams[fd], chunks=64, final=True)
                 self._forget(fd)
 

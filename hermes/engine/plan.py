@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 class ModulePlan(NamedTuple):
     """One module: its name, what its worker is to load (see `hermes.worker`) and its environment.
 
-    `worker` is the process that hosts it, "" for one of its own; it is due in every `every`-th frame.
+    `worker` is the process that hosts it, "" for one of its own; it is due in every `every`-th frame. `restarts` says
+    how often, since the last reset, it is started anew where it fails, before that fails the run.
     """
 
     name: str
@@ -16,6 +17,7 @@ class ModulePlan(NamedTuple):
     env: dict[str, str]
     worker: str = ""
     every: int = 1
+    restarts: int = 0
 
 
 class WirePlan(NamedTuple):
@@ -64,6 +66,18 @@ class Plan(NamedTuple):
             name = module.worker or module.name
             found[name] = (*found.get(name, ()), module)
         return found
+
+    def module(self, name: str) -> ModulePlan | None:
+        """Return the module of a name, or None."""
+        return next((module for module in self.modules if module.name == name), None)
+
+    def worker_of(self, name: str) -> str:
+        """Return the name of the worker that hosts a module."""
+        return next(worker for worker, modules in self.workers.items() if any(one.name == name for one in modules))
+
+    def with_module(self, changed: ModulePlan) -> Plan:
+        """Return the plan with another plan for the module of that name."""
+        return self._replace(modules=tuple(changed if one.name == changed.name else one for one in self.modules))
 
     @property
     def single_frame(self) -> bool:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from hermes.backplane.handshake import layout_fields
 from hermes.backplane.shm import SharedMemoryManager
-from hermes.backplane.signals import SignalRegistry
+from hermes.backplane.signals import Signal, SignalRegistry
 from hermes.backplane.sync import AT, DT, DUE, EngineGate, Opcode, float_bits, new_event, readable
 from hermes.engine.moduleprocess import WorkerProcess
 from hermes.engine.output import OutputDrain
-from hermes.engine.plan import Plan
+from hermes.engine.plan import ModulePlan, Plan
+from hermes.engine.redeclaration import redeclared
 from hermes.errors import ConfigurationError, ModuleError, ModuleHung, Problem
 from hermes.frametime import FrameClock
+
+_BESIDE = " (new)"
+"""Marks, by its worker's name, the output of a process that is not in that worker's place yet."""
 
 
 def _discard_output(_module: str, _stream: str, _lines: list[str]) -> None:
@@ -87,23 +91,84 @@ class ProcessManager:
         self._make_gates()
         self._send_layouts(list(self.processes), limit)
 
-    def revive(self) -> list[str]:
-        """Start a new process for every worker that has ended or never got ready; return their names.
+    def gone(self) -> list[str]:
+        """Return the workers that have ended, or wait for what a start that failed for another never gave them."""
+        return [name for name in self.plan.workers if self._gone(name)]
 
-        Raises what `start` raises, and ConfigurationError when a new process declares other signals than before.
+    def restart(self, names: Sequence[str]) -> list[Signal]:
+        """Start a new process for each of these workers, whatever the old one is doing.
+
+        Returns the signals that it declares with other initial values or descriptions. Raises what `start` raises, and
+        ConfigurationError where it declares other signals.
         """
-        names = [name for name in self.plan.workers if self._gone(name)]
         for name in names:
             self._discard(name)
             self.gates[name].done[AT] = 0  # what the old process was at says nothing of the new one
         limit = time.monotonic() + self.plan.start_timeout
         self._spawn(names)
         self._await("declared", limit)
+        declared = [one for name in names for one in self.processes[name].signals.items()]
+        changed = [signal for name, signals in declared for signal in redeclared(self.shm.registry, name, signals)]
+        self._join(names, limit)
+        return changed
+
+    def spawn_beside(self, module: ModulePlan) -> WorkerProcess:
+        """Start a process that may take the place of the one that hosts this module alone; the caller's until then."""
+        assert self._drain is not None
+        worker = self.plan.worker_of(module.name)
+        process = WorkerProcess(worker, (module,), self.plan.seed)
+        self._drain.add(worker, *process.take_output(), key=worker + _BESIDE)
+        return process
+
+    def discard_beside(self, process: WorkerProcess) -> None:
+        """End a process that takes nobody's place."""
+        process.reap()
+        if self._drain is not None:
+            self._drain.remove(process.name + _BESIDE)
+
+    def failure_beside(self, process: WorkerProcess) -> ModuleError:
+        """Say why a process that was to take another's place has ended."""
+        assert self._drain is not None
+        return process.failure(0, "start", 0, self._drain.last_lines(process.name + _BESIDE))
+
+    def succeed(self, process: WorkerProcess, module: ModulePlan) -> None:
+        """Let a process that has declared its signals take the place of the present one, which ends first.
+
+        To be called between two frames. Raises ModuleError; the old process is gone then all the same.
+        """
+        assert self._drain is not None
+        self._dismiss(process.name)
+        self.gates[process.name].done[AT] = 0
+        self.plan = self.plan.with_module(module)
+        self.processes[process.name] = process
+        self._drain.rename(process.name + _BESIDE, process.name)
+        self._join([process.name], time.monotonic() + self.plan.start_timeout)
+
+    def exchange(self, process: WorkerProcess, module: ModulePlan) -> None:
+        """Let `module` be what is started at the next reset, in place of what is there; `process` has tried it out.
+
+        Raises ConfigurationError where that declares other signals.
+        """
+        redeclared(self.shm.registry, module.name, process.signals[module.name])
+        self._discard(process.name)
+        self.plan = self.plan.with_module(module)
+
+    def _join(self, names: Sequence[str], limit: float) -> None:
+        """Join new processes to the memory and the gates of those before them."""
         for name in names:
-            self._compare(name)
             self.gates[name].renew()
         self._send_layouts(names, limit)
-        return names
+
+    def _dismiss(self, name: str) -> None:
+        """End one worker: asked, and killed once it has said that it ends or `stop_timeout` is over."""
+        process, gate = self.processes[name], self.gates[name]
+        if gate.finished and not process.exited:
+            gate.release(Opcode.STOP)
+            limit = time.monotonic() + self.plan.stop_timeout
+            while not (process.left or process.exited) and (remaining := limit - time.monotonic()) > 0:
+                readable([process.channel.fileno(), process.pidfd], remaining)
+                process.read_records()
+        self._discard(name)
 
     def stop(self) -> None:
         """End every module: asked, then terminated, then killed, within `stop_timeout`; then free the memory."""
@@ -150,7 +215,6 @@ class ProcessManager:
         return names
 
     def _gone(self, name: str) -> bool:
-        """Return whether a worker has ended, or waits for what a start that failed for another never gave it."""
         process = self.processes.get(name)
         return process is None or process.exited or not process.ready
 
@@ -213,15 +277,6 @@ class ProcessManager:
                 with suppress(OSError):  # it died meanwhile: its exit says more
                     process.channel.send("layout", *layout_fields(self.shm.layout.size, blocks[module]), fds=fds)
         self._await("ready", limit)
-
-    def _compare(self, worker: str) -> None:
-        for name, signals in self.processes[worker].signals.items():
-            before = [signal for signal in self.shm.registry if signal.module == name]
-            now = list(SignalRegistry(signals))
-            if before != now:
-                names = sorted({signal.name for signal in set(before) ^ set(now)})
-                message = f"module {name} now declares other signals than before: {', '.join(names)}"
-                raise ConfigurationError([Problem(f"modules.{name}", message)])
 
     def _await_exits(self, limit: float) -> None:
         running = {process.pidfd for process in self.processes.values()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hermes.backplane.link import Link
+from hermes.backplane.signals import Signal, encode_cell
 from hermes.engine import journal
 from hermes.engine.output import LineBudget
 from hermes.errors import HermesError, to_wire
@@ -42,6 +43,11 @@ class Reporter:
         """Write a line of the journal: a command and the frame at whose boundary it took effect."""
         line = journal.entry(frame, command["verb"], command["origin"], params.items())
         self._link.send({"type": "journal", "entry": line})
+
+    def redeclared(self, signals: Sequence[Signal]) -> None:
+        """Tell that signals have another initial value or description now."""
+        rows = [[one.qualified, encode_cell(one, one.initial), one.description] for one in signals]
+        self._link.send({"type": "redeclared", "signals": rows})
 
     def output(self, module: str, stream: str, lines: list[str]) -> None:
         """Hand on what a module printed, unless it is too much; called on the drain's thread."""

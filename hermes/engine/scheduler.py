@@ -10,44 +10,34 @@ and looks nothing up.
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hermes.backplane.layout import CELL, KICKS, NOW_FRAME, NOW_TIME
-from hermes.backplane.signals import SignalKind, encode_cell
+from hermes.backplane.layout import CELL, NOW_FRAME, NOW_TIME
+from hermes.backplane.signals import Signal, SignalKind, encode_cell
 from hermes.backplane.sync import (
     DONE,
     DUE,
     GO,
-    OPCODE,
     ORDERED_STORES,
-    SPIN_NS,
     WORKER_SLEEPS,
-    EngineGate,
     Opcode,
-    clear_event,
     fence,
-    readable,
     signal_event,
 )
 from hermes.engine.handover import Handover
 from hermes.engine.journal import Fingerprint
 from hermes.engine.legs import Legs
 from hermes.engine.metering import Meter
-from hermes.engine.owner import OwnerGoneError
 from hermes.engine.perturbation import Perturbation
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
+from hermes.engine.rendezvous import Rendezvous
+from hermes.engine.succession import Succession
 from hermes.engine.wiring import Router
+from hermes.errors import ModuleError
 from hermes.frametime import FrameClock
-
-_SAFETY_SECONDS = 0.005
-"""How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
-
-_LOST_SECONDS = 0.1
-"""How long a worker that is done, or was released, may take to act on it, before its wake-up counts as lost."""
 
 _YIELDS = range(64)
 """Yields between two looks at the clock, while spinning."""
@@ -62,15 +52,15 @@ class Scheduler:
         plan: Plan,
         watched: Mapping[int, int] | None = None,
         waits: Callable[[], None] = lambda: None,
+        restarted: Callable[[ModuleError, int], None] = lambda _error, _times: None,
+        redeclared: Callable[[Sequence[Signal]], None] = lambda _signals: None,
     ) -> None:
         """Compile the wires; raises ConfigurationError.
 
         A poll event of a `watched` descriptor ends every wait; `waits` is called while a frame takes milliseconds.
+        For `restarted` and `redeclared` see `Succession`.
         """
         self._manager = manager
-        self._plan = plan
-        self._watched = dict(watched or {})
-        self._waits = waits
         self.clock = FrameClock(*plan.rate)
         self._shm = manager.shm
         self._words = self._shm.words("Q")
@@ -81,12 +71,10 @@ class Scheduler:
         self._perturbation = None if plan.perturbation is None else Perturbation(plan.perturbation)
         self.frame = 0
         self.epoch = -1
-        self._stamp = 0
         self._handover = Handover()
-        self._spin_ns = -1
-        self._epoll = select.epoll()
         self._legs = Legs(plan, manager.gates, self._router)
-        self._watch()
+        self._rendezvous = Rendezvous(manager, plan, lambda: self.frame, watched or {}, waits)
+        self.succession = Succession(manager, self._rendezvous, self._fingerprint, restarted, redeclared)
 
     @property
     def time(self) -> float:
@@ -98,13 +86,12 @@ class Scheduler:
 
         Modules that have ended are started anew. Raises ModuleError; frame and epoch then stand as they were.
         """
-        self._settle()
-        if self._manager.revive():
-            self._watch()
+        self._rendezvous.settle()
+        self.succession.revive()
         for index, signal in enumerate(self._shm.registry):
             if signal.kind is not SignalKind.OUTPUT:
                 self._shm.write_cell(index, encode_cell(signal, signal.initial))
-        self._let_all(Opcode.RESET)
+        self._rendezvous.let(tuple(self._manager.gates.values()), Opcode.RESET)
         self._router.route()
         self.frame = 0
         self.epoch += 1
@@ -139,7 +126,8 @@ class Scheduler:
 
         A frame is staged before the next one is released, and committed while its modules are already at work.
         """
-        self._arm(spin_ns)
+        meeting = self._rendezvous
+        meeting.arm(spin_ns)
         words, floats, frame_at, time_at = self._words, self._floats, NOW_FRAME // CELL, NOW_TIME // CELL
         rows, meter, clock, pause = self._legs.rows, self.meter, time.monotonic_ns, os.sched_yield
         num, den, row_of = self.clock.num, self.clock.den, self._legs.row
@@ -154,7 +142,7 @@ class Scheduler:
             words[frame_at] = frame + 1
             floats[time_at] = frame * den / num
             for gates, gos, dones, dues, route in rows[frame % len(rows)] if rows is not None else row_of(frame):
-                self._stamp = stamp = self._stamp + 1
+                meeting.stamp = stamp = meeting.stamp + 1
                 for go, mask in dues:
                     go[DUE] = mask
                 if self._perturbation is not None:
@@ -178,7 +166,7 @@ class Scheduler:
                             if done[DONE] == stamp:
                                 break
                         else:
-                            self._wait(gates, spin_ns)
+                            meeting.wait(gates, spin_ns)
                             break
                 route()
             frame += 1
@@ -190,22 +178,6 @@ class Scheduler:
             publish(self.epoch, frame, frame * den / num, take(staged), now)
             self.frame = frame
         return frame - first
-
-    def _wait(self, gates: Sequence[EngineGate], spin_ns: int) -> None:
-        """Go on spinning, then sleep, until every gate is finished."""
-        for gate in gates:
-            if not gate.finished and not self._spin(gate.done, self._stamp, spin_ns):
-                self._sleep(gates, "step", self._plan.step_timeout)
-                return
-
-    def _spin(self, done: memoryview, stamp: int, spin_ns: int) -> bool:
-        limit = time.monotonic_ns() + spin_ns
-        while time.monotonic_ns() < limit:
-            for _ in _YIELDS:
-                os.sched_yield()
-                if done[DONE] == stamp:
-                    return True
-        return False
 
     def set_cells(self, cells: Iterable[tuple[int, int]]) -> None:
         """Write inputs and parameters at a boundary; modules see them in the next frame."""
@@ -222,111 +194,8 @@ class Scheduler:
     def release(self) -> None:
         """Give up every view of the memory."""
         self._legs.release()
-        self._epoll.close()
+        self._rendezvous.close()
         self._router.release()
         self.meter.release()
         self._words.release()
         self._floats.release()
-
-    # -- releases
-
-    def _arm(self, spin_ns: int, opcode: Opcode = Opcode.STEP) -> None:
-        """Tell every worker what the next releases ask for."""
-        if spin_ns != self._spin_ns or opcode is not Opcode.STEP:
-            self._spin_ns = spin_ns if opcode is Opcode.STEP else -1
-            for gate in self._manager.gates.values():
-                gate.go[OPCODE] = opcode
-                gate.go[SPIN_NS] = spin_ns
-
-    # -- waits
-
-    def _watch(self) -> None:
-        """Register what ends a wait: every done event, every worker's pidfd, the owner's hang-up.
-
-        A done event needs no reading: edge-triggered, each of its writes ends one wait.
-        """
-        self._epoll.close()
-        self._epoll = select.epoll()
-        for fd, events in self._watched.items():
-            self._epoll.register(fd, events)
-        for gate in self._manager.gates.values():
-            self._epoll.register(gate.done_event, select.EPOLLIN | select.EPOLLET)
-        self._pidfds = {process.pidfd: name for name, process in self._manager.processes.items()}
-        for pidfd in self._pidfds:
-            self._epoll.register(pidfd, select.EPOLLIN)
-        self._done_events = {gate.done_event for gate in self._manager.gates.values()}
-
-    def _let_all(self, opcode: Opcode) -> None:
-        """Let every worker do one thing and sleep until all have."""
-        gates = tuple(self._manager.gates.values())
-        self._arm(0, opcode)
-        self._stamp += 1
-        if not ORDERED_STORES:
-            fence()
-        for gate in gates:
-            gate.go[GO] = self._stamp
-        fence()
-        for gate in gates:
-            gate.wake()
-        self._sleep(gates, opcode.name.lower(), self._plan.start_timeout)
-
-    def _sleep(self, gates: Sequence[EngineGate], phase: str, timeout: float) -> None:
-        """Block until every gate is finished; raises ModuleError for a worker that died or hangs.
-
-        Only the gate that is waited for wakes the engine: those that finish meanwhile need no wake-up of their own.
-        """
-        limit = time.monotonic() + timeout if timeout else float("inf")
-        for gate in gates:
-            if gate.finished:
-                continue
-            gate.sleep(True)
-            fence()
-            try:
-                while not gate.finished:
-                    if not self._await(_SAFETY_SECONDS, phase):
-                        self._check(gates, gate, phase, limit, timeout)
-            finally:
-                gate.sleep(False)
-
-    def _await(self, seconds: float, phase: str) -> set[int]:
-        """Wait for news at most so long, and return the done events; raises where a worker or the owner has ended."""
-        events = {fd for fd, _ in self._epoll.poll(seconds)}
-        for fd in events - self._done_events:
-            if fd not in self._pidfds:
-                raise OwnerGoneError
-            raise self._manager.failure(self._pidfds[fd], self._frame_of(phase), phase)
-        return events
-
-    def _frame_of(self, phase: str) -> int:
-        return self.frame + 1 if phase == "step" else 0
-
-    def _check(
-        self, gates: Sequence[EngineGate], awaited: EngineGate, phase: str, limit: float, timeout: float
-    ) -> None:
-        """Nothing happened for a while: mend and count a lost wake-up, and see whether somebody hangs."""
-        self._waits()
-        if awaited.finished and awaited.done_event not in self._await(_LOST_SECONDS, phase):
-            self._shm.count(KICKS)
-        waiting = [gate for gate in gates if not gate.finished]
-        for gate in waiting:
-            if gate.overslept() and not gate.stirs(_LOST_SECONDS):
-                self._shm.count(KICKS)
-                gate.kick()
-        if waiting and time.monotonic() > limit:
-            hung = [name for name, gate in self._manager.gates.items() if gate in waiting]
-            raise self._manager.kill_hung(hung[0], self._frame_of(phase), phase, timeout)
-
-    def _settle(self) -> None:
-        """Let workers that are still in a frame that failed finish it; end those that do not."""
-        timeout = self._plan.step_timeout or self._plan.start_timeout
-        limit = time.monotonic() + timeout
-        for name, process in self._manager.processes.items():
-            gate = self._manager.gates[name]
-            gate.sleep(True)
-            fence()
-            while process.ready and not gate.finished and not process.exited:
-                if time.monotonic() > limit:
-                    self._manager.kill_hung(name, self.frame, "reset", timeout)
-                readable([gate.done_event, process.pidfd], _SAFETY_SECONDS)
-                clear_event(gate.done_event)
-            gate.sleep(False)

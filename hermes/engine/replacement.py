@@ -1,0 +1,57 @@
+"""A replacement on its way: a new process for a module, which starts while the run goes on with the present one.
+
+Only when it has declared the same signals does it take the other's place, between two frames. Until then it can fail
+as it likes: the command is refused with what it said, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from hermes.engine.plan import ModulePlan
+from hermes.engine.process import ProcessManager
+from hermes.errors import ModuleHung, NotReplaced
+
+
+class Replacement:
+    """One `replace` command; raises NotReplaced where the module cannot be replaced at all."""
+
+    def __init__(self, manager: ProcessManager, command: dict[str, Any]) -> None:
+        """Start the new process."""
+        self.command = command
+        self.source: str = command["source"]
+        self._manager = manager
+        name = command["module"]
+        present = manager.plan.module(name)
+        if present is None:
+            names = ", ".join(module.name for module in manager.plan.modules)
+            raise NotReplaced(name, f"there is no such module; there are {names}")
+        worker = manager.plan.worker_of(name)
+        others = [module.name for module in manager.plan.workers[worker] if module.name != name]
+        if others:
+            raise NotReplaced(name, f"it shares the process of worker {worker} with {', '.join(others)}")
+        self.module: ModulePlan = present._replace(spec=command["spec"])
+        self._limit = time.monotonic() + manager.plan.start_timeout
+        self.process = manager.spawn_beside(self.module)
+
+    @property
+    def fds(self) -> tuple[int, int]:
+        """What becomes readable when there is news: the new process's channel and its pidfd."""
+        return self.process.channel.fileno(), self.process.pidfd
+
+    def declared(self) -> bool:
+        """Return whether the new process has declared its signals; raises ModuleError where it never will."""
+        self.process.read_records()
+        if self.process.declared:
+            return True
+        if self.process.exited:
+            raise self._manager.failure_beside(self.process)
+        if time.monotonic() > self._limit:
+            raise ModuleHung(self.module.name, 0, "start", self._manager.plan.start_timeout)
+        return False
+
+    def discard(self) -> None:
+        """End the new process, unless it has taken the other's place."""
+        if self._manager.processes.get(self.process.name) is not self.process:
+            self._manager.discard_beside(self.process)
