@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,7 +51,6 @@ from hermes.configfields import (
     script_target,
 )
 from hermes.configproblems import (
-    Finding,
     as_validation_error,
     combined_findings,
     configuration_error,
@@ -60,6 +60,8 @@ from hermes.configproblems import (
     takes,
 )
 from hermes.configschedule import DEFAULT_RESTARTS, MAX_RESTARTS, schedule_findings
+from hermes.givenmodules import Given, placed
+from hermes.moduleclass import ModuleClass
 from hermes.timedcommands import TimedCommand, command_findings
 from hermes.yamlfile import Document, KeyPath, parse_yaml, read_yaml
 
@@ -260,6 +262,7 @@ class HermesConfig(_Strict):
     _document: Document | None = PrivateAttr(None)
     _source: Path | None = PrivateAttr(None)
     _base: Path = PrivateAttr(default_factory=Path.cwd)
+    _classes: dict[str, ModuleClass] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -275,11 +278,41 @@ class HermesConfig(_Strict):
         return config
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> HermesConfig:
-        """Read the file at `path`; raise `ConfigurationError` with every problem, in file order."""
+    def from_yaml(cls, path: str | Path, modules: Mapping[str, object] | None = None) -> HermesConfig:
+        """Read the file at `path`; raise `ConfigurationError` with every problem, in file order.
+
+        `modules` take the place of the file's of the same name, see `with_modules`.
+        """
         source = Path(path)
-        config = cls._from_document(read_yaml(source), source.absolute().parent)
+        config = cls._from_document(read_yaml(source), source.absolute().parent, modules)
         config._source = source.absolute()
+        return config
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> HermesConfig:
+        """Return the configuration of values as YAML has them, whose modules may be classes, see `with_modules`.
+
+        Relative paths start here. Raises `ConfigurationError` with every problem.
+        """
+        given = values.get("modules")
+        known = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        if not isinstance(given, Mapping):
+            return cls._checked(known, None, Path.cwd(), Given({}, {}, []), ())
+        return cls._checked(known, None, Path.cwd(), placed({}, given, into=False), given)
+
+    def with_modules(self, modules: Mapping[str, object]) -> HermesConfig:
+        """Return this configuration with other modules in the places of those of the same names.
+
+        A module is a subclass of `hermes.Module`, text as `script` takes it, or a mapping with ``module: Class`` and
+        params, env, signals, worker, every; the keys that it has take the place of those here. Raises
+        `ConfigurationError` with every problem.
+        """
+        given = placed(self.modules, modules, into=True)
+        kept = {name: one for name, one in self._classes.items() if not _names_code(modules.get(name))}
+        given = given._replace(classes={**kept, **given.classes})
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        config = self._checked(values, self._document, self._base, given, modules)
+        config._source = self._source
         return config
 
     @classmethod
@@ -288,19 +321,32 @@ class HermesConfig(_Strict):
         return cls._from_document(parse_yaml(text, name), (base or Path()).absolute())
 
     @classmethod
-    def _from_document(cls, document: Document, base: Path) -> HermesConfig:
+    def _from_document(
+        cls, document: Document, base: Path, modules: Mapping[str, object] | None = None
+    ) -> HermesConfig:
         values = {} if document.value is None else document.value
-        found: list[Finding] = []
-        if isinstance(values, dict):
-            values = {"name": _name_from(document.name), **values}
-            found = missing_scripts(values.get("modules"), base)
+        if not isinstance(values, dict):
+            return cls._checked(values, document, base, Given({}, {}, []), ())
+        own = values.get("modules")
+        given = placed(own if isinstance(own, dict) else {}, modules or {}, into=True)
+        return cls._checked({"name": _name_from(document.name), **values}, document, base, given, modules or ())
+
+    @classmethod
+    def _checked(
+        cls, values: Any, document: Document | None, base: Path, given: Given, names: Collection[str]
+    ) -> HermesConfig:
+        """Return what `values` say with the modules given in Python, whose `names` no file says."""
+        found = list(given.findings)
+        if given.modules:
+            values = {**values, "modules": given.modules}
+            found += missing_scripts({k: v for k, v in given.modules.items() if k not in given.classes}, base)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
             found += findings_in(error, cls, document)
         if found:
-            raise configuration_error(found, document)
-        config._document, config._base = document, base
+            raise configuration_error(found, document, names)
+        config._document, config._base, config._classes = document, base, given.classes
         return config
 
     @property
@@ -313,9 +359,19 @@ class HermesConfig(_Strict):
         """The absolute directory that relative paths start from: the file's."""
         return self._base
 
+    @property
+    def classes(self) -> Mapping[str, ModuleClass]:
+        """The modules that run a class given in Python; their `script` says where an export puts it."""
+        return self._classes
+
     def where(self, path: KeyPath) -> str:
         """Return where the value at `path` stands: ``file:line:column``, or its key path if no file says it."""
         return self._document.where(path) if self._document else key_path(path)
+
+
+def _names_code(given: object) -> bool:
+    """Return whether a given module says what code it runs, and not only how."""
+    return given is not None and (not isinstance(given, Mapping) or "module" in given or "script" in given)
 
 
 def _name_from(place: str) -> str:

@@ -12,7 +12,7 @@ import math
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hermes.errors import ConfigurationError, Problem
 from hermes.wording import nearest, shown
-from hermes.yamlfile import MAX_PROBLEMS, Document, KeyPath
+from hermes.yamlfile import MAX_PROBLEMS, Document, KeyPath, Mark
 
 _KEY = "[key]"  # how pydantic marks that a mapping's key, not its value, is meant
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -80,16 +80,30 @@ def described(value: object) -> str:
     return named[value] if value is None or isinstance(value, bool) else shown(value)
 
 
-def configuration_error(findings: list[Finding], document: Document) -> ConfigurationError:
-    """Return the error that reports the first 100 of `findings` in file order, each at its place."""
-    found = sorted(set(findings), key=lambda one: (document.mark(one.path, key=one.at_key), one.message))
+def configuration_error(
+    findings: list[Finding], document: Document | None, given: Collection[str] = ()
+) -> ConfigurationError:
+    """Return the error that reports the first 100 of `findings` in file order, each at its place.
+
+    Without a document, and for the modules `given` in Python, that is the key path.
+    """
+
+    def where(path: KeyPath, at_key: bool = False) -> str:
+        in_python = document is None or (path[:1] == ("modules",) and path[1:2] and path[1] in given)
+        return key_path(path) if in_python or document is None else document.where(path, at_key)
+
+    found = sorted(set(findings), key=lambda one: (_mark(document, one.path, one.at_key), one.message))
     return ConfigurationError(
         Problem(
-            document.where(one.path, one.at_key),
-            one.message + (f"; the first is at {document.where(one.other)}" if one.other else ""),
+            where(one.path, one.at_key),
+            one.message + (f"; the first is at {where(one.other)}" if one.other else ""),
         )
         for one in found[:MAX_PROBLEMS]
     )
+
+
+def _mark(document: Document | None, path: KeyPath, at_key: bool) -> Mark:
+    return document.mark(path, key=at_key) if document else (0, 0)
 
 
 def as_validation_error(
@@ -111,9 +125,9 @@ def _detail(error: Any) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=context)
 
 
-def findings_in(error: ValidationError, model: type[BaseModel], document: Document) -> list[Finding]:
+def findings_in(error: ValidationError, model: type[BaseModel], document: Document | None) -> list[Finding]:
     """Return the first 100 things that `error`, raised by `model`, found in `document`, in plain words."""
-    errors = sorted(error.errors(include_url=False), key=lambda one: document.mark(one["loc"], key=True))
+    errors = sorted(error.errors(include_url=False), key=lambda one: _mark(document, one["loc"], True))
     return [_finding(one, model) for one in errors[:MAX_PROBLEMS]]
 
 

@@ -91,7 +91,7 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
 
 
 class ConfigurationError(HermesError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from hermes.config import ExecutionConfig, HermesConfig, ModuleConfig
+from hermes.configfields import ScriptTarget
 from hermes.engine.plan import CommandPlan, ModulePlan, Plan, WirePlan
 from hermes.errors import ConfigurationError, HermesError, Problem
+from hermes.module import Module
 
 
 def plan_for(config: HermesConfig, perturbation: int | None = None) -> Plan:
@@ -71,13 +74,31 @@ def _place(where: str, config: HermesConfig) -> str:
     return config.where(path)
 
 
+def module_spec(
+    config: HermesConfig, name: str, target: type[Module] | str, params: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the `ModulePlan.spec` of the module `name` with a class, or what `script` takes, in the place of its own.
+
+    `params` are the configuration's where left out, and so are `signals` and the random numbers. Relative paths start
+    at the configuration's `base`. Raises ConfigurationError where `target` is neither, its file is not there, or what
+    it uses cannot be sent to another process.
+    """
+    given = {} if params is None else {"params": dict(params)}
+    changed = config.with_modules({name: {"module" if isinstance(target, type) else "script": target, **given}})
+    return _spec(changed, name, changed.modules[name])
+
+
 def _spec(config: HermesConfig, name: str, module: ModuleConfig) -> dict[str, Any]:
-    target = module.target
     return {
-        "file": str(config.base / target.file) if target.file is not None else None,
-        "module": target.module,
-        "class": target.class_name,
+        **_source(config, name, module.target),
         "params": module.params,
         "signals": [signal.model_dump(exclude_none=True) for signal in module.signals],
         "rng": [config.execution.seed, name],
     }
+
+
+def _source(config: HermesConfig, name: str, target: ScriptTarget) -> dict[str, Any]:
+    if name in config.classes:
+        return config.classes[name].spec
+    file = str(config.base / target.file) if target.file is not None else None
+    return {"file": file, "module": target.module, "class": target.class_name}

@@ -9,18 +9,13 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
-import importlib
-import importlib.util
-import inspect
 import json
 import os
 import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from hermes.backplane.channel import PROTOCOL, Channel, Record
@@ -28,9 +23,9 @@ from hermes.backplane.handshake import layout_numbers, signal_fields
 from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
 from hermes.backplane.sync import AT, DT, DUE, STEP_NS, WorkerGate, bits_float
+from hermes.loading import build, last_line, load_class, trimmed_traceback
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
 from hermes.randomness import seeded
-from hermes.wording import nearest
 
 _PR_SET_PDEATHSIG = 1
 
@@ -55,7 +50,7 @@ def main() -> None:
     try:
         host.run(sys.argv[1:])
     except Exception as error:  # noqa: BLE001 - told to the engine, which tells everybody
-        channel.send("error", _last_line(error), _trimmed_traceback(error), host.at)
+        channel.send("error", last_line(error), trimmed_traceback(error), host.at)
         sys.exit(1)
 
 
@@ -182,71 +177,6 @@ def _received(channel: Channel, verb: str) -> Record:
     return record
 
 
-def load_class(spec: dict[str, Any]) -> type[Module]:
-    """Return the class that `spec` names: ``file`` or ``module``, and ``class`` unless there is only one.
-
-    Raises ImportError that lists the Module subclasses found, and whatever importing raises.
-    """
-    source = _load_file(spec["file"]) if spec.get("file") else importlib.import_module(spec["module"])
-    classes = {
-        value.__name__: value
-        for value in vars(source).values()
-        if isinstance(value, type) and issubclass(value, Module) and value.__module__ == source.__name__
-    }
-    where = spec.get("file") or spec["module"]
-    wanted = spec.get("class")
-    found = ", ".join(classes) or "none"
-    if wanted is None:
-        if len(classes) != 1:
-            raise ImportError(f"{where} holds {len(classes)} Module subclasses ({found}); name one: '{where}:NAME'")
-        return next(iter(classes.values()))
-    named = getattr(source, wanted, None)
-    if not (isinstance(named, type) and issubclass(named, Module)):
-        raise ImportError(f"{where} has no Module subclass {wanted!r}; it holds: {found}")
-    return named
-
-
-def _load_file(path: str) -> ModuleType:
-    folder, file = os.path.split(path)
-    name = os.path.splitext(file)[0]
-    sys.path.insert(0, folder)
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    source = importlib.util.module_from_spec(found)
-    sys.modules[name] = source
-    found.loader.exec_module(source)
-    return source
-
-
-def build(cls: type[Module], params: dict[str, Any]) -> Module:
-    """Construct the module: `params` fills parameters and constructor keywords.
-
-    Raises TypeError that lists what is accepted for a name that is neither.
-    """
-    probe = Module.__new__(cls)
-    parameters = {name for name, d in probe._declared.items() if d.kind is SignalKind.PARAMETER}
-    keywords = _keywords(cls)
-    unknown = [name for name in params if name not in parameters and name not in keywords]
-    if unknown:
-        accepted = sorted(parameters | keywords)
-        near = nearest(unknown[0], accepted)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise TypeError(f"params: {', '.join(unknown)}: {cls.__name__} accepts {', '.join(accepted) or 'none'}{hint}")
-    module = cls(**{name: value for name, value in params.items() if name in keywords})
-    for name in parameters & params.keys():
-        module.set_initial(name, params[name])
-    return module
-
-
-def _keywords(cls: type[Module]) -> set[str]:
-    if cls.__init__ is object.__init__:
-        return set()
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind in kinds]
-    return {parameter.name for parameter in found[1:]}
-
-
 def merge(declared: dict[str, Declaration], listed: list[dict[str, Any]]) -> dict[str, Declaration]:
     """Return the declarations with the `signals` of the configuration added or checked against them.
 
@@ -280,20 +210,6 @@ def _added(entry: dict[str, Any]) -> Declaration:
 
 def _settings(entry: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: entry[key] for key in keys if entry.get(key) is not None}
-
-
-def _last_line(error: BaseException) -> str:
-    return traceback.format_exception_only(error)[-1].strip()
-
-
-def _trimmed_traceback(error: BaseException) -> str:
-    """Return the traceback from the module's own code on; "" where there is none, as for a wrong `params`."""
-    entries = traceback.extract_tb(error.__traceback__)
-    own = [entry for entry in entries if entry.filename != __file__ and "importlib" not in entry.filename]
-    if not own and not isinstance(error, SyntaxError):
-        return ""
-    lines = traceback.format_list(own)
-    return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
 
 
 if __name__ == "__main__":

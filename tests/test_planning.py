@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
+import hermes
 from hermes import HermesConfig, examples
 from hermes.engine.plan import Plan
-from hermes.errors import BadParams, ConfigurationError, Problem
-from hermes.planning import located, plan_for, with_execution
+from hermes.errors import BadParams, ConfigurationError, NotExported, Problem
+from hermes.loading import load_class
+from hermes.modulesource import class_source, target_source
+from hermes.planning import located, module_spec, plan_for, with_execution
 
 TEXT = """name: two
 modules:
@@ -64,3 +68,54 @@ def test_an_error_of_the_engine_is_located_in_the_file() -> None:
     assert str(error) == "2 problems:\ntwo.yaml:6:21: no\ntwo.yaml:4:6: none"
     other = BadParams("as it was")
     assert located(other, config) is other
+
+
+class Gain(hermes.Module):
+    """Shipped by value: this file is not installed."""
+
+    y = hermes.Output()
+    a = hermes.Output()
+
+    def step(self, time: float, dt: float) -> None:
+        self.y = time
+
+
+def test_a_module_s_spec_with_another_class_or_path_keeps_what_is_not_given() -> None:
+    config = HermesConfig.from_yaml(examples.path("c172x"))
+    before = plan_for(config).modules[1].spec
+    assert module_spec(config, "autopilot", "./autopilot.py:Autopilot") == {**before, "class": "Autopilot"}
+    changed = {"file": None, "module": "package.thing", "class": "A", "params": {"x": 1}}
+    assert module_spec(config, "autopilot", "package.thing:A", {"x": 1}) == {**before, **changed}
+    spec = module_spec(config, "autopilot", Gain)
+    assert (spec["class"], spec["params"], spec["rng"]) == ("Gain", before["params"], before["rng"])
+    found = load_class(json.loads(json.dumps(spec)))
+    assert [name for name, value in vars(found).items() if isinstance(value, hermes.Output)] == ["y", "a"]
+    assert plan_for(config) == plan_for(HermesConfig.from_yaml(examples.path("c172x")))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("./nowhere.py", "modules.autopilot.script is './nowhere.py'; there is no such file"),
+        (3, "modules.autopilot.script is 3; it takes './file.py'"),
+        (int, "modules.autopilot.module is the class int; it takes a subclass of hermes.Module"),
+    ],
+)
+def test_what_is_no_module_has_no_spec(target: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        module_spec(HermesConfig.from_yaml(examples.path("c172x")), "autopilot", target)
+
+
+def test_the_source_of_a_target_is_its_class_statement(tmp_path: Path) -> None:
+    text = "import hermes\n\nclass A(hermes.Module):\n    x = hermes.Output()\n"
+    (tmp_path / "one.py").write_text(text + "\nSPAN = 3\n")
+    (tmp_path / "two.py").write_text(text + "\nclass B(A):\n    pass\n")
+    statement = text.removeprefix("import hermes\n\n")
+    assert target_source("./one.py", tmp_path) == target_source("./two.py:A", tmp_path) == statement
+    assert target_source("hermes.examples.pendulum:Pendulum", tmp_path).startswith("class Pendulum(hermes.Module):\n")
+    assert target_source(Gain, tmp_path) == class_source(Gain)
+    assert class_source(Gain).endswith("    def step(self, time: float, dt: float) -> None:\n        self.y = time\n")
+    with pytest.raises(NotExported, match="name one of those it defines: A, B"):
+        target_source("./two.py", tmp_path)
+    with pytest.raises(NotExported, match=r"nowhere\.py cannot be read"):
+        target_source("./nowhere.py", tmp_path)

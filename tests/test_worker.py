@@ -9,8 +9,9 @@ import pytest
 
 from hermes.backplane.signals import SignalKind
 from hermes.errors import BadValue
+from hermes.loading import build, load_class
 from hermes.module import Declaration, Input, Module, Output, Parameter, declare_all
-from hermes.worker import build, load_class, merge
+from hermes.worker import merge
 
 ONE = "import hermes\nclass Plant(hermes.Module):\n    x = hermes.Output(3.0)\n"
 TWO = ONE + "class Other(Plant):\n    pass\n"
