@@ -11,14 +11,15 @@ import asyncio
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from hermes.backplane.patterns import expand_patterns
 from hermes.backplane.signals import SignalRegistry, Value
+from hermes.casefiles import module_files, write_case
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
 from hermes.errors import HermesError, NotReady
-from hermes.export import case_text, sets_of_epoch, write_case
+from hermes.export import case_text, sets_of_epoch
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
@@ -26,6 +27,7 @@ from hermes.hosting import in_notebook, on_loop
 from hermes.lifecycle import State, Verb
 from hermes.mirror import Journal
 from hermes.run import Observer, Run
+from hermes.sessionparts import Parts, configured
 from hermes.status import Status
 from hermes.timing import Timing
 
@@ -40,30 +42,40 @@ class AsyncSession:
 
     def __init__(
         self,
-        config: HermesConfig,
+        config: HermesConfig | None = None,
         *,
+        modules: Mapping[str, object] | None = None,
         port: int | None = None,
         serve: bool | None = None,
         home: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop,
+        **parts: Unpack[Parts],
     ) -> None:
-        """Prepare a run of `config`; `port` and `serve` take the place of server.port and server.enabled.
+        """Prepare a run of `config`, or of `modules` and the other `parts` of a configuration, see `Session`.
 
-        `home` gives the loop to live on when the session starts.
+        `port` and `serve` take the place of server.port and server.enabled, `home` gives the loop to live on when the
+        session starts.
         """
-        self.config = config
+        self.config = configured(config, modules, parts)
         self._home = home
-        self._run = Run(config, port, serve)
+        self._run = Run(self.config, port, serve)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def from_yaml(
-        cls, path: str | Path, *, port: int | None = None, serve: bool | None = None, name: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        modules: Mapping[str, object] | None = None,
+        port: int | None = None,
+        serve: bool | None = None,
+        name: str | None = None,
     ) -> AsyncSession:
         """Read a configuration file and prepare its run; raises ConfigurationError that lists every problem.
 
-        `port`, `serve` and `name` take the place of server.port, server.enabled and name.
+        `port`, `serve` and `name` take the place of server.port, server.enabled and name, `modules` that of the
+        modules of the same names, see `Session`.
         """
-        config = HermesConfig.from_yaml(path)
+        config = HermesConfig.from_yaml(path, modules)
         return cls(config if name is None else config.model_copy(update={"name": name}), port=port, serve=serve)
 
     async def __aenter__(self) -> AsyncSession:
@@ -236,7 +248,8 @@ class AsyncSession:
 
         It holds this configuration, every `set` since the last reset at its frame, and an end at the frame the session
         is at now; at frame 0 the end, and what the configuration itself does later, stay as they were. What pauses,
-        steps and real time did shapes no value and is left out; so is the token, which becomes ``auto``.
+        steps and real time did shapes no value and is left out; so is the token, which becomes ``auto``. Classes that
+        no path names go beside it as ``case_modules/NAME.py`` (``case`` being the file's name), with what they use.
 
         Raises NotExported, also where `path` exists and `overwrite` is not given, NotReady and SessionClosed.
         """
@@ -245,8 +258,10 @@ class AsyncSession:
         await on_loop(self._loop, self._run.request(Verb.LOOK))  # behind it, the journal has all that came before
         target = Path(path).absolute()
         sets = sets_of_epoch(self.journal, at.epoch, at.frame)
-        text = case_text(self.config, target.parent, at.frame, at.fingerprint.hex(), sets)
-        write_case(target, text, overwrite=overwrite)
+        files = module_files(target, self.config.classes)
+        text = case_text(self.config, target.parent, at.frame, at.fingerprint.hex(), sets, files)
+        modules = {file: self.config.classes[name].case_text for name, file in files.items()}
+        write_case(target, text, overwrite=overwrite, modules=modules)
         return target
 
     async def close(self) -> None:

@@ -316,19 +316,29 @@ class HermesConfig(_Strict):
         return config
 
     @classmethod
-    def from_yaml_text(cls, text: str, name: str = "<text>", base: Path | None = None) -> HermesConfig:
-        """Read YAML text; `name` stands for the file in positions, relative paths start at `base` (default: here)."""
-        return cls._from_document(parse_yaml(text, name), (base or Path()).absolute())
+    def from_yaml_text(
+        cls, text: str, name: str = "<text>", base: Path | None = None, classes: Mapping[str, ModuleClass] | None = None
+    ) -> HermesConfig:
+        """Read YAML text; `name` stands for the file in positions, relative paths start at `base` (default: here).
+
+        Modules that `classes` names run those, whatever their `script` says.
+        """
+        return cls._from_document(parse_yaml(text, name), (base or Path()).absolute(), classes=classes)
 
     @classmethod
     def _from_document(
-        cls, document: Document, base: Path, modules: Mapping[str, object] | None = None
+        cls,
+        document: Document,
+        base: Path,
+        modules: Mapping[str, object] | None = None,
+        classes: Mapping[str, ModuleClass] | None = None,
     ) -> HermesConfig:
         values = {} if document.value is None else document.value
         if not isinstance(values, dict):
             return cls._checked(values, document, base, Given({}, {}, []), ())
         own = values.get("modules")
         given = placed(own if isinstance(own, dict) else {}, modules or {}, into=True)
+        given.classes.update(classes or {})
         return cls._checked({"name": _name_from(document.name), **values}, document, base, given, modules or ())
 
     @classmethod

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -55,13 +54,24 @@ def sets_of_epoch(journal: Journal, epoch: int, frame: int) -> list[CommandPlan]
     return found
 
 
-def case_text(config: HermesConfig, folder: Path, frame: int, fingerprint: str, sets: Sequence[CommandPlan]) -> str:
+def case_text(
+    config: HermesConfig,
+    folder: Path,
+    frame: int,
+    fingerprint: str,
+    sets: Sequence[CommandPlan],
+    files: Mapping[str, Path] | None = None,
+) -> str:
     """Return the YAML text of a case in `folder`; raises NotExported where it would not read back as the same run.
 
+    `files` are those of the modules that Python gave as classes.
     At frame 0 there is no run yet to end: then the end stays as it was, and so do the commands that come later.
     """
+    files = files or {}
     values = config.model_dump(exclude_defaults=True)
-    modules = {name: _module(config, name, module, folder) for name, module in values["modules"].items()}
+    modules = {
+        name: _module(config, name, module, folder, files.get(name)) for name, module in values["modules"].items()
+    }
     execution = config.execution.model_dump()
     expected = plan_for(config)
     later = [one for one in expected.commands if one.frame > 0 and _acts(one, expected.end_frame)] if frame == 0 else []
@@ -77,7 +87,7 @@ def case_text(config: HermesConfig, folder: Path, frame: int, fingerprint: str, 
         server = server.model_copy(update={"token": "auto"})
     values["server"] = server.model_dump(exclude_defaults=True)
     text = f"# {config.name}\n# fingerprint at frame {frame}: {fingerprint}\n" + _yaml(values, expected.commands)
-    _check(text, folder, expected, server)
+    _check(text, folder, expected, server, config)
     return text
 
 
@@ -86,36 +96,12 @@ def _acts(command: CommandPlan, end_frame: int | None) -> bool:
     return end_frame is None or command.frame < end_frame or (command.frame == end_frame and command.set is not None)
 
 
-def write_case(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a file whole or not at all; raises NotExported where it cannot be, or is there and may not be replaced."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        _put(beside, path, overwrite=overwrite)
-    except OSError as error:
-        raise NotExported(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            beside.unlink()
-
-
-def _put(beside: Path, path: Path, *, overwrite: bool) -> None:
-    if not overwrite:
-        try:
-            path.hardlink_to(beside)  # never replaces a file, not even one that has come this very moment
-            return
-        except OSError:  # there is one, or the file system has no links
-            if path.exists() or path.is_symlink():
-                raise NotExported(f"{path} exists already; choose another path, or overwrite=True") from None
-    beside.replace(path)
-
-
-def _module(config: HermesConfig, name: str, values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a module's values with the path of its script as seen from `folder`."""
+def _module(config: HermesConfig, name: str, values: dict[str, Any], folder: Path, own: Path | None) -> dict[str, Any]:
+    """Return a module's values with the path of its script, or of the file of its `own`, as seen from `folder`."""
     target = config.modules[name].target
     if target.file is None:
         return values
-    script = _seen_from(folder, config.base / target.file)
+    script = _seen_from(folder, own or config.base / target.file)
     return {**values, "script": script + (f":{target.class_name}" if target.class_name else "")}
 
 
@@ -169,10 +155,10 @@ def _dump(values: dict[str, Any], *, flow: bool | None) -> str:
     return text
 
 
-def _check(text: str, folder: Path, expected: Plan, server: ServerConfig) -> None:
-    """Read the case again; raises NotExported unless it is the same run."""
+def _check(text: str, folder: Path, expected: Plan, server: ServerConfig, config: HermesConfig) -> None:
+    """Read the case again, with the same classes; raises NotExported unless it is the same run."""
     try:
-        found = HermesConfig.from_yaml_text(text, "the case", folder)
+        found = HermesConfig.from_yaml_text(text, "the case", folder, config.classes)
     except ConfigurationError as error:
         raise NotExported(f"the run cannot be said in a configuration: {error}") from None
     if _facts(plan_for(found)) != _facts(expected) or found.server != server:

@@ -26,7 +26,7 @@ from hermes.backplane.signals import SignalKind
 from hermes.module import Declaration, Module
 from hermes.wording import nearest
 
-_OWN = (__file__, os.path.join(os.path.dirname(__file__), "worker.py"))
+_OWN = (__file__, *(os.path.join(os.path.dirname(__file__), *at) for at in (["worker.py"], ["backplane", "sync.py"])))
 """Files whose lines are no part of a module's traceback."""
 
 Order = list[tuple[type, list[str]]]

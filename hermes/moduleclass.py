@@ -33,11 +33,6 @@ class ModuleClass:
         self._taken: tuple[dict[str, Any], str | NotExported] | None = None
 
     @property
-    def class_name(self) -> str:
-        """The name of the class."""
-        return self._given.__name__
-
-    @property
     def spec(self) -> dict[str, Any]:
         """What tells a worker the class; raises ConfigurationError that names what cannot be sent."""
         return self._fixed()[0]

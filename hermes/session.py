@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
@@ -25,6 +25,7 @@ from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
 from hermes.mirror import Journal
 from hermes.run import Observer
+from hermes.sessionparts import Parts, configured
 from hermes.status import Status
 from hermes.timing import Timing
 
@@ -39,14 +40,26 @@ class Session:
     """
 
     def __init__(
-        self, config: HermesConfig, *, loop: str | None = None, port: int | None = None, serve: bool | None = None
+        self,
+        config: HermesConfig | None = None,
+        *,
+        modules: Mapping[str, object] | None = None,
+        loop: str | None = None,
+        port: int | None = None,
+        serve: bool | None = None,
+        **parts: Unpack[Parts],
     ) -> None:
-        """Prepare a run of `config`.
+        """Prepare a run of `config`, or of `modules` and the other `parts`: name, wiring, execution, server...
+
+        Each part is what YAML has under its name. A module is a subclass of `hermes.Module`, defined anywhere, a
+        notebook's cell included; or a mapping as in YAML, with ``module: Class`` in the place of type and script; or
+        text as `script` takes it. Beside `config`, `modules` take the place of its modules of the same names.
 
         `loop` "thread" hosts the session on a thread of its own, so that telemetry flows while a cell blocks; scripts
-        get that by themselves. `port` and `serve` take the place of server.port and server.enabled. Raises LoopError
-        under a running loop that is not a notebook's.
+        get that by themselves. `port` and `serve` take the place of server.port and server.enabled. Raises
+        ConfigurationError that lists every problem, and LoopError under a running loop that is not a notebook's.
         """
+        config = configured(config, modules, parts)
         self._host: Host | None = None
         self._make_host = choose_host(config.name, loop)
         self.aio = AsyncSession(config, port=port, serve=serve, home=self._home())
@@ -56,13 +69,17 @@ class Session:
         cls,
         path: str | Path,
         *,
+        modules: Mapping[str, object] | None = None,
         loop: str | None = None,
         port: int | None = None,
         serve: bool | None = None,
         name: str | None = None,
     ) -> Session:
-        """Read a configuration file and prepare its run; raises ConfigurationError that lists every problem."""
-        config = HermesConfig.from_yaml(path)
+        """Read a configuration file and prepare its run; raises ConfigurationError that lists every problem.
+
+        `modules` take the place of the file's of the same names: ``modules={"controller": Controller}``.
+        """
+        config = HermesConfig.from_yaml(path, modules)
         renamed = config if name is None else config.model_copy(update={"name": name})
         return cls(renamed, loop=loop, port=port, serve=serve)
 

@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes import HermesConfig
+from hermes.casefiles import write_case
 from hermes.config import ExecutionConfig
 from hermes.engine.plan import CommandPlan
 from hermes.errors import NotExported
-from hermes.export import case_text, end_time_for, sets_of_epoch, write_case
+from hermes.export import case_text, end_time_for, sets_of_epoch
 from hermes.planning import plan_for, with_execution
 
 RATES = ["60", "60000/1001", "1/3", "1000", "99999.5", "100000", "29.97", "7", "0.001", "1/7"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,3 +153,77 @@ def test_a_killed_kernel_leaves_nothing(opened: Notebook, hermes_pids: Callable[
     limit = time.monotonic() + promised(2.5)
     while hermes_pids() & running:
         assert time.monotonic() < limit, "left behind"
+
+
+CELLS = [
+    "import hermes\nimport numpy as np\nGAIN = 3.0",
+    "def law(x):\n    return float(np.tanh(GAIN * x))",
+    """class Plant(hermes.Module):
+    x = hermes.Output(1.0)
+    limit = hermes.Parameter(5.0)
+    def step(self, time, dt):
+        self.x += law(self.x) * dt
+        if self.x > self.limit:
+            raise ValueError("off the rail")""",
+    """def make():
+    return hermes.Session(modules={"plant": Plant}, execution={"mode": "afap"}, name="cells", serve=False)
+session = make()
+session.start()
+session.step(60)""",
+]
+
+
+@pytest.fixture
+def cells(notebook: Notebook) -> Notebook:
+    """Return a kernel whose cells have defined a module, with what it uses, and started its session."""
+    for cell in CELLS:
+        reply = notebook.run(cell)
+        assert reply["status"] == "ok", reply
+    return notebook
+
+
+def test_a_class_of_a_cell_runs_with_what_it_uses_and_is_exported(cells: Notebook, tmp_path: Path) -> None:
+    case = tmp_path / "case.yaml"
+    assert cells.run(f"session.export({str(case)!r})")["status"] == "ok"
+    fingerprint = cells.value("session.fingerprint").strip("'")
+    text = (tmp_path / "case_modules" / "plant.py").read_text()
+    parts = ["import hermes\nimport numpy as np", "GAIN = 3.0", CELLS[1], CELLS[2]]
+    assert text == "\n\n\n".join(parts) + "\n"
+    command = [sys.executable, "-m", "hermes", "run", str(case), "--no-server"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert fingerprint in done.stdout
+
+
+def test_a_cell_s_module_that_raises_shows_the_cell_s_line_and_no_path(cells: Notebook) -> None:
+    reply = cells.run("session['plant.limit'] = 1.0\nsession.step(5)")
+    shown = "\n".join(reply["traceback"])
+    assert reply["ename"] == "ModuleFailed"
+    assert re.search(r'  Cell In\[\d+\], line 7, in step\n    raise ValueError\("off the rail"\)\n', shown)
+    assert "/" not in shown
+
+
+def test_a_cell_run_again_changes_what_starts_next_and_nothing_that_has_started(
+    cells: Notebook, tmp_path: Path
+) -> None:
+    before = cells.value("session['plant.x']")
+    cells.run("early = make()")
+    cells.run(CELLS[2].replace("Output(1.0)", "Output(-1.0)"))
+    cells.run("GAIN = 5.0")
+    assert cells.run(f"session.export({str(tmp_path / 'old.yaml')!r})")["status"] == "ok"
+    old = (tmp_path / "old_modules" / "plant.py").read_text()
+    assert ("GAIN = 3.0" in old, "Output(1.0)" in old) == (True, True)
+    assert cells.run("early.start()")["status"] == "ok"
+    assert cells.value("early['plant.x']") == "-1.0"
+    assert cells.run(f"early.step(2)\nearly.export({str(tmp_path / 'new.yaml')!r})\nearly.close()")["status"] == "ok"
+    assert "GAIN = 5.0" in (tmp_path / "new_modules" / "plant.py").read_text()
+    assert float(before) > 1.0
+
+
+@pytest.mark.parametrize("made", ["import threading; guard = threading.Lock()", "guard = open('/dev/null')"])
+def test_a_cell_s_class_that_cannot_be_sent_says_which_variable_hinders(notebook: Notebook, made: str) -> None:
+    notebook.run(f"import hermes\n{made}\ndef helper():\n    return guard.__doc__")
+    notebook.run("class Plant(hermes.Module):\n    x = hermes.Output()\n    def step(self, time, dt): helper()")
+    reply = notebook.run("hermes.Session(modules={'plant': Plant}, serve=False).start()")
+    assert reply["ename"] == "ConfigurationError"
+    assert "modules.plant: class Plant uses the variable guard (in helper), of type" in "\n".join(reply["traceback"])
