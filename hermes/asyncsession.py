@@ -18,7 +18,7 @@ from hermes.backplane.signals import SignalRegistry, Value
 from hermes.casefiles import module_files, write_case
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
-from hermes.errors import HermesError, NotReady
+from hermes.errors import HermesError, NotExported, NotReady, NotReplaced
 from hermes.export import case_text, sets_of_epoch
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
@@ -26,6 +26,9 @@ from hermes.history.table import History
 from hermes.hosting import in_notebook, on_loop
 from hermes.lifecycle import State, Verb
 from hermes.mirror import Journal
+from hermes.module import Module
+from hermes.modulesource import target_source
+from hermes.planning import module_plan, with_code
 from hermes.run import Observer, Run
 from hermes.sessionparts import Parts, configured
 from hermes.status import Status
@@ -231,6 +234,34 @@ class AsyncSession:
         Raises UnknownSignal, ReadOnlySignal, WiredSignal or BadValue.
         """
         await self._perform(Action.SET, values=values)
+
+    async def replace(
+        self, module: str, code: type[Module] | str, *, params: Mapping[str, object] | None = None
+    ) -> None:
+        """Let another class compute a module from the next frame on; time, memory and all other modules go on.
+
+        `code` is a class, or text as `script` takes it; `params` are the configuration's where left out. It starts
+        beside the present one, which goes on until the new one is ready: then its inputs keep their values, its
+        parameters and outputs get their initial ones. While the session is failed, it is started by the next `reset`.
+
+        Raises ConfigurationError where it declares other signals than the present one (other initial values and
+        descriptions are fine), ModuleError where it cannot start, and NotReplaced where there is no such module, or
+        it shares its process with others; nothing has changed then.
+        """
+        if module not in self.config.modules:
+            raise NotReplaced(module, f"there is no such module; there are {', '.join(self.config.modules)}")
+        self._run.memory("replace")
+        changed = with_code(self.config, module, code, params)
+        plan = module_plan(changed, module)
+        try:
+            source = target_source(code, changed.base)
+        except NotExported as error:
+            raise NotReplaced(module, str(error)) from None
+        by = code.__name__ if isinstance(code, type) else code
+        assert self._loop is not None
+        request = self._run.request(Verb.REPLACE, module=module, spec=plan.spec, source=source, by=by)
+        await on_loop(self._loop, request)
+        self.config = self._run.config = changed
 
     async def record(self, patterns: Patterns = ("*",), lossless: bool = False) -> Recording:
         """Keep every frame of some signals, by name or pattern, from the newest one on until it is stopped.

@@ -42,13 +42,21 @@ def end_time_for(frame: int, rate: Fraction) -> float:
 
 
 def sets_of_epoch(journal: Journal, epoch: int, frame: int) -> list[CommandPlan]:
-    """Return every `set` up to a frame after a journal's reset number `epoch` (0: from the start), before the next."""
+    """Return every `set` up to a frame after a journal's reset number `epoch` (0: from the start), before the next.
+
+    Raises NotExported where a module was replaced there: no configuration changes its modules on the way.
+    """
     found = []
     for entry in journal:
         if entry["verb"] == "reset":
             epoch -= 1
         elif epoch == 0 and entry["verb"] == "set" and entry["frame"] <= frame:
             found.append(CommandPlan(entry["frame"], entry["values"]))
+        elif epoch == 0 and entry["verb"] == "replace":
+            when = f"module {entry['module']} was replaced at frame {entry['frame']}"
+            raise NotExported(
+                f"{when}, which no configuration can say; reset, run it with {entry['by']}, and export that"
+            )
         if epoch < 0:
             break
     return found

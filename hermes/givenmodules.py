@@ -17,7 +17,7 @@ from hermes.moduleclass import ModuleClass, is_importable
 from hermes.wording import nearest, shown
 from hermes.yamlfile import KeyPath
 
-KEYS = ("module", "params", "env", "signals", "worker", "every")
+KEYS = ("module", "params", "env", "signals", "worker", "every", "on_failure", "max_restarts")
 """What a mapping with a class takes."""
 
 _ACCEPTED = "a subclass of hermes.Module, text as 'script' in YAML, or a mapping with 'module'"

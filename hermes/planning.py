@@ -19,12 +19,7 @@ def plan_for(config: HermesConfig, perturbation: int | None = None) -> Plan:
     execution = config.execution
     return Plan(
         name=config.name,
-        modules=tuple(
-            ModulePlan(
-                name, _spec(config, name, module), module.env, module.worker or "", module.every, module.restarts
-            )
-            for name, module in config.modules.items()
-        ),
+        modules=tuple(module_plan(config, name) for name in config.modules),
         wires=tuple(WirePlan(wire.src, wire.dst, wire.gain, wire.offset) for wire in config.wiring),
         rate=execution.rate.as_integer_ratio(),
         mode=execution.mode,
@@ -38,6 +33,12 @@ def plan_for(config: HermesConfig, perturbation: int | None = None) -> Plan:
         perturbation=perturbation,
         commands=tuple(CommandPlan(one.at(execution.rate), dict(one.set) or None) for one in config.commands),
     )
+
+
+def module_plan(config: HermesConfig, name: str) -> ModulePlan:
+    """Return the plan of one module; raises ConfigurationError where its class cannot be sent to another process."""
+    module = config.modules[name]
+    return ModulePlan(name, _spec(config, name, module), module.env, module.worker or "", module.every, module.restarts)
 
 
 def with_execution(config: HermesConfig, **changes: Any) -> HermesConfig:
@@ -74,18 +75,16 @@ def _place(where: str, config: HermesConfig) -> str:
     return config.where(path)
 
 
-def module_spec(
-    config: HermesConfig, name: str, target: type[Module] | str, params: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the `ModulePlan.spec` of the module `name` with a class, or what `script` takes, in the place of its own.
+def with_code(
+    config: HermesConfig, name: str, code: type[Module] | str, params: Mapping[str, Any] | None = None
+) -> HermesConfig:
+    """Return the configuration with a class, or what `script` takes, as the code of the module `name`.
 
     `params` are the configuration's where left out, and so are `signals` and the random numbers. Relative paths start
-    at the configuration's `base`. Raises ConfigurationError where `target` is neither, its file is not there, or what
-    it uses cannot be sent to another process.
+    at the configuration's `base`. Raises ConfigurationError where `code` is neither, or its file is not there.
     """
     given = {} if params is None else {"params": dict(params)}
-    changed = config.with_modules({name: {"module" if isinstance(target, type) else "script": target, **given}})
-    return _spec(changed, name, changed.modules[name])
+    return config.with_modules({name: {"module" if isinstance(code, type) else "script": code, **given}})
 
 
 def _spec(config: HermesConfig, name: str, module: ModuleConfig) -> dict[str, Any]:

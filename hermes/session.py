@@ -24,6 +24,7 @@ from hermes.history.table import History
 from hermes.hosting import Host, choose_host
 from hermes.lifecycle import State
 from hermes.mirror import Journal
+from hermes.module import Module
 from hermes.run import Observer
 from hermes.sessionparts import Parts, configured
 from hermes.status import Status
@@ -210,6 +211,13 @@ class Session:
     def set(self, values: Mapping[str, object]) -> None:
         """Set several inputs or parameters before the same frame, all or none."""
         self._call(self.aio.set(values))
+
+    def replace(self, module: str, code: type[Module] | str, *, params: Mapping[str, object] | None = None) -> None:
+        """Let another class, or what `script` would say, compute a module from the next frame on.
+
+        See `AsyncSession.replace`. Raises ConfigurationError, ModuleError and NotReplaced; nothing has changed then.
+        """
+        self._call(self.aio.replace(module, code, params=params))
 
     def record(self, patterns: Patterns = ("*",), lossless: bool = False) -> Recording:
         """Keep every frame of some signals until the recording is stopped: ``with session.record("a.*") as seen: ...``.

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from hermes.engine.plan import Plan
 from hermes.errors import BadParams, ConfigurationError, NotExported, Problem
 from hermes.loading import load_class
 from hermes.modulesource import class_source, target_source
-from hermes.planning import located, module_spec, plan_for, with_execution
+from hermes.planning import located, module_plan, plan_for, with_code, with_execution
 
 TEXT = """name: two
 modules:
@@ -78,6 +79,10 @@ class Gain(hermes.Module):
 
     def step(self, time: float, dt: float) -> None:
         self.y = time
+
+
+def module_spec(config: HermesConfig, name: str, *code: Any) -> dict[str, Any]:
+    return module_plan(with_code(config, name, *code), name).spec
 
 
 def test_a_module_s_spec_with_another_class_or_path_keeps_what_is_not_given() -> None:
