@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -215,3 +216,14 @@ def test_a_script_s_own_class_runs_and_is_exported(write: Callable[[str, str], P
     value, fingerprint = done.stdout.split()
     assert value == "8"
     assert fingerprint in rerun(script.parent / "case.yaml")
+
+
+def test_the_documented_example_runs_and_its_case_after_it(write: Callable[[str, str], Path]) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs/modules.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    script = write("tank.py", example)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=script.parent, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in rerun(script.parent / "case.yaml")
