@@ -130,14 +130,14 @@ class EngineGate:
     def stirs(self, seconds: float) -> bool:
         """Wait until a worker that seemed to oversleep turns out to be waking up; at most so long: then it does not.
 
-        One that saw the go with its flag already set may be kept from running before it takes the flag back.
+        One that saw the go with its flag already set may be kept from running before it takes the flag back. So looks
+        are counted, a millisecond apart, and not the time: where the whole machine stands still, the worker does too.
         """
-        limit = time.monotonic() + seconds
-        while overslept := self.overslept():
-            if time.monotonic() > limit:
-                break
+        for _ in range(math.ceil(1000 * seconds)):
+            if not self.overslept():
+                return True
             time.sleep(0.001)
-        return not overslept
+        return not self.overslept()
 
     def kick(self) -> None:
         """Wake the worker once more, whatever its flag says: the net under a lost wake-up."""

@@ -32,7 +32,7 @@ from hermes.errors import ModuleError
 _SAFETY_SECONDS = 0.005
 """How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
 
-_LOST_SECONDS = 0.1
+_LOST_SECONDS = 0.25
 """How long a worker that is done, or was released, may take to act on it, before its wake-up counts as lost."""
 
 _YIELDS = range(64)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from bounds import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,8 +92,8 @@ def await_finish(gate: EngineGate, spin_ns: int) -> bool:
         if readable([gate.done_event], LOST_AFTER):
             clear_event(gate.done_event)
             continue
-        is_lost_by_engine = gate.finished and not readable([gate.done_event], 0)
-        found = not (is_lost_by_engine or gate.overslept())
+        is_lost_by_engine = gate.finished and not readable([gate.done_event], PATIENCE)
+        found = not is_lost_by_engine and gate.stirs(PATIENCE)
     gate.sleep(False)
     return found
 
@@ -115,7 +116,7 @@ def test_no_wake_up_is_lost_between_two_processes(shm: SharedMemoryManager, gate
                 assert await_finish(gate, spin_ns), f"a wake-up was lost in frame {frame}"
                 assert (counts[0], counts[1], gate.done[STEP_NS]) == (frame, frame, frame)
             gate.release(Opcode.STOP)
-            assert module.wait(10) == 0
+            assert module.wait(PATIENCE) == 0
         finally:
             module.kill()
             counts.release()
