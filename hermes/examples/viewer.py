@@ -125,7 +125,7 @@ async def follow(url: str, patterns: list[str], kept: list[str]) -> dict[str, An
         first = await server.recv()
         schema = decode(first, containers=len(first))
         await server.send(json.dumps({"action": "subscribe", "params": {"signals": patterns}}))
-        reply = await _first_text(server)
+        reply = await _reply(server)
         if reply.get("type") != "ack":
             raise RuntimeError(f"the server refused to subscribe: {reply.get('message')}")
         missing = [name for name in kept if name not in reply["signals"]]
@@ -137,11 +137,12 @@ async def follow(url: str, patterns: list[str], kept: list[str]) -> dict[str, An
         return {"url": url, "signals": reply["count"], **report.summary()}
 
 
-async def _first_text(server: ClientConnection) -> dict[str, Any]:
+async def _reply(server: ClientConnection) -> dict[str, Any]:
+    """Return the first ack or error; events may come before it."""
     while True:
         message = await server.recv()
-        if isinstance(message, str):
-            found: dict[str, Any] = decode(message)
+        found: dict[str, Any] = decode(message) if isinstance(message, str) else {}
+        if found.get("type") in ("ack", "error"):
             return found
 
 
