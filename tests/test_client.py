@@ -669,13 +669,16 @@ async def test_what_is_no_websocket_server_is_said() -> None:
 
 async def test_silence_ends_with_its_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_link, "SCHEMA_SECONDS", 0.05)
-    monkeypatch.setattr(remote_link, "OPEN_SECONDS", 0.05)
     with pytest.raises(ConnectionFailed, match=r"the server sent no schema within 0\.05 s"):
         await AsyncClient(stage.url).connect()
+    monkeypatch.setattr(remote_link, "OPEN_SECONDS", 0.05)
     writers = []
     async with await asyncio.start_server(lambda _reader, writer: writers.append(writer), "127.0.0.1", 0) as server:
         with pytest.raises(ConnectionFailed, match=r"no answer within 0\.05 s"):
             await AsyncClient(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}").connect()
+        async with asyncio.timeout(PATIENCE):
+            while not writers:
+                await asyncio.sleep(0.001)
         for writer in writers:
             writer.close()
 
