@@ -303,8 +303,8 @@ async def test_telemetry_keeps_its_rate_and_its_order(serve: Any, view: Any) -> 
         await viewer.subscribe("*")
         await asyncio.gather(viewer.watch(2.0), slower.watch(2.0))
         seconds = loop.time() - begin
-        assert promised(90, slack=0.25) <= len(viewer.frames) <= 60 * seconds + 4
-        assert promised(15, slack=0.25) <= len(slower.frames) <= 10 * seconds + 3
+        assert promised(90, slack=0.1) <= len(viewer.frames) <= 60 * seconds + 4
+        assert promised(15, slack=0.1) <= len(slower.frames) <= 10 * seconds + 3
         assert all(earlier[0] <= later[0] for earlier, later in pairwise(viewer.frames))
         assert all(time == frame / 100 for frame, time, _ in viewer.frames)
 
@@ -364,7 +364,7 @@ async def test_a_flood_of_commands_is_slowed_and_answered_to_the_last_and_nobody
         await sending
         seconds = loop.time() - begin
         assert (flood - 400) / 200 * 0.95 <= seconds < (flood - 400) / 200 + promised(5)
-        assert during > promised(0.6, slack=0.25) * before
+        assert during > promised(0.6, slack=0.1) * before
         assert watching.backlog.skipped == 0
         assert rig.inside[1].protocol.commands == flood
 
@@ -484,19 +484,24 @@ async def test_refusals_of_one_origin_are_logged_once_a_minute(
 ) -> None:
     assert websocket.REFUSAL_LOG_SECONDS == 60.0
     monkeypatch.setattr(websocket, "REFUSAL_LOG_SECONDS", 0.5)
+    origins = ("https://evil.example", "https://worse.example")
+
+    def told(origin: str) -> list[str]:
+        return [record.message for record in caplog.records if record.message.endswith(f"Origin ['{origin}'])")]
+
     async with serve() as rig:
         loop = asyncio.get_running_loop()
-        begin = loop.time()
-        while loop.time() < begin + 1.2:
-            for origin in ("https://evil.example", "https://worse.example"):
-                assert (await refused(rig.server.url, origin=origin))[0] == 403
+        begin, refusals = loop.time(), 0
+        async with asyncio.timeout(PATIENCE):
+            while refusals < 6 or min(map(len, map(told, origins))) < 3:
+                refusals += 1
+                for origin in origins:
+                    assert (await refused(rig.server.url, origin=origin))[0] == 403
         most = 1 + int((loop.time() - begin) / 0.5)
-    lines = [record.message for record in caplog.records]
-    for origin in ("https://evil.example", "https://worse.example"):
-        told = [line for line in lines if line.endswith(f"Origin ['{origin}'])")]
-        assert 2 <= len(told) <= most
-        assert told[0].startswith("client refused: this Origin is not served; add it to server.allowed_origins if it")
-    assert len(lines) <= 2 * most
+    for origin in origins:
+        assert 3 <= len(told(origin)) <= most
+        assert told(origin)[0].startswith("client refused: this Origin is not served; add it to server.allowed_origins")
+    assert len(caplog.records) <= 2 * most
 
 
 async def test_a_log_line_has_no_more_of_a_header_than_fits(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
