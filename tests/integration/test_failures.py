@@ -113,13 +113,13 @@ async def test_a_module_that_is_never_ready_is_ended_after_start_timeout(session
         ("sys.exit(0)", ModuleDied, "module bad died in frame 101: exit code 0"),
         ("os.kill(os.getpid(), signal.SIGKILL)", ModuleDied, "module bad died in frame 101: signal SIGKILL"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", ModuleDied, "module bad died in frame 101: signal SIGSEGV"),
-        ("clock.sleep(60)", ModuleHung, "module bad did not answer in frame 101 within 0.5 s (execution.step_timeout)"),
+        ("clock.sleep(60)", ModuleHung, "module bad did not answer in frame 101 within 2 s (execution.step_timeout)"),
     ],
 )
 async def test_a_module_that_fails_in_a_step_fails_the_session_which_reset_revives(
     session: Callable[..., AsyncSession], client: Callable[[str], Any], act: str, kind: type[ModuleError], text: str
 ) -> None:
-    step_timeout = 0.5 if kind is ModuleHung else 30.0
+    step_timeout = 2 if kind is ModuleHung else 300
     async with (
         session(failing(act), f"mode: afap, step_timeout: {step_timeout}", serve=True) as faulty,
         client(faulty.url) as viewer,
@@ -128,7 +128,7 @@ async def test_a_module_that_fails_in_a_step_fails_the_session_which_reset_reviv
         begin = time.monotonic()
         with pytest.raises(kind) as caught:
             await faulty.step(1000)
-        assert time.monotonic() - begin < promised(2.5)
+        assert time.monotonic() - begin < promised(3.0)
         assert str(caught.value).startswith(text)
         assert (caught.value.module, caught.value.frame) == ("bad", 101)
         assert (faulty.state, faulty.frame, faulty["good1.y"]) == (State.FAILED, 100, 100.0)
@@ -183,14 +183,17 @@ async def test_an_engine_that_is_killed_fails_the_session_and_takes_its_modules_
 async def test_slow_modules_are_counted_as_overruns_and_attributed(
     session: Callable[..., AsyncSession], client: Callable[[str], Any]
 ) -> None:
-    slow = GOOD.replace("self.y += 1", "self.y += 1; __import__('time').sleep(0.02)")
+    slow = GOOD.replace("self.y += 1", "self.y += 1; __import__('time').sleep(0.04)")
     async with session(slow, "rate_hz: 100", serve=True) as faulty, client(faulty.url) as viewer:
         running = asyncio.create_task(faulty.run(0.3))
         told = await viewer.event("overrun")
-        assert told["module"] == "bad"
-        assert told["step_ms"] > 19
+        assert told["module"] in NAMES  # on a busy machine another one may have been slower still
+        assert told["step_ms"] > 39
         assert await running == 30
         assert faulty.status.overruns >= 25
+        counted = {row.module: row.overruns for row in (await faulty.timing()).modules}
+        assert sum(counted.values()) == faulty.status.overruns
+        assert counted["bad"] > faulty.status.overruns / 2
 
 
 async def test_output_of_modules_is_logged_with_name_and_frame(
