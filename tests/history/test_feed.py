@@ -5,6 +5,7 @@ import gc
 from typing import Any
 
 import pytest
+from bounds import PATIENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ringbench import SLOTS, Bench
@@ -189,7 +190,7 @@ async def test_the_loop_drains_while_frames_are_committed_and_rests_when_they_ar
     bench.running = True
     bench.feed.hear({"type": "state"})
     recording = bench.feed.record("m.x", lossless=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while bench.frame < 100:
             bench.step(2)
             position = bench.feed._position

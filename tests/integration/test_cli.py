@@ -126,7 +126,7 @@ def test_the_demonstration_shows_what_an_outside_viewer_received(tmp_path: Path)
     assert status == 0, errors
     received = re.search(r"An outside viewer received (\d+) frames", out)
     assert received
-    assert promised(100, slack=0.5) <= int(received[1]) < 200
+    assert promised(100, slack=0.1) <= int(received[1]) < 200
     assert "plane.altitude" in out
     assert "Fingerprint" in out
     assert (tmp_path / "hermes-demo.png").read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bounds import PATIENCE
+
 import hermes
 
 TEXT = (Path(__file__).parent.parent.parent / "docs/determinism.md").read_text()
@@ -20,7 +22,7 @@ def blocks(language: str) -> list[str]:
 def run(folder: Path, *arguments: str) -> str:
     """Run Python with some arguments in a folder; return what it prints."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -68,6 +70,6 @@ def test_verify_says_what_is_shown_of_a_module_that_forgets(tmp_path: Path) -> N
     (tmp_path / "fuel.py").write_text(blocks("python")[2])
     (tmp_path / "tank.yaml").write_text(blocks("yaml")[1])
     command = [sys.executable, "-m", "hermes", "verify", "tank.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert done.stdout.endswith("\n\n" + blocks("text")[1])

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bounds import PATIENCE
+
 PAGE = (Path(__file__).parents[2] / "docs/schedule.md").read_text()
 
 MODULES = """
@@ -55,7 +57,7 @@ def blocks(language: str) -> list[str]:
 
 def hermes(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "hermes", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
 
 def test_the_examples_run_and_are_as_late_as_the_page_says(tmp_path: Path) -> None:

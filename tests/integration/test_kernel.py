@@ -64,6 +64,7 @@ class Notebook:
         limit = time.monotonic() + PATIENCE
         while not path.exists():
             assert time.monotonic() < limit
+            time.sleep(0.001)
         self.manager.interrupt_kernel()
 
     def stop(self) -> None:
@@ -153,6 +154,7 @@ def test_a_killed_kernel_leaves_nothing(opened: Notebook, hermes_pids: Callable[
     limit = time.monotonic() + promised(2.5)
     while hermes_pids() & running:
         assert time.monotonic() < limit, "left behind"
+        time.sleep(0.001)
 
 
 CELLS = [

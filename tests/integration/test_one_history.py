@@ -13,6 +13,7 @@ from typing import Any
 
 import faults
 import pytest
+from bounds import PATIENCE
 from loadclients import Client, get_ready, run
 
 from hermes import Session
@@ -107,7 +108,7 @@ def test_eight_clients_make_one_history(session: Session, count: int, moves: lis
     clients = [Commanding(session.url, number, count, moves) for number in range(1, 9)]
     begin = time.perf_counter()
     get_ready(clients)
-    run(clients, 100, lambda: all(client.over for client in clients))
+    run(clients, PATIENCE, lambda: all(client.over for client in clients))
     print(
         f"measured: 8 x {count} commands in {time.perf_counter() - begin:.1f} s, {len(session.journal)} journal entries"
     )

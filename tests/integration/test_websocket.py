@@ -152,7 +152,7 @@ async def test_a_strict_client_sees_sixty_frames_a_second_of_the_flight(
         first = len(viewer.frames)
         await viewer.event("finished")
         frames = [frame for frame, _, _ in viewer.frames[first:]]
-        assert len(frames) >= promised(594, slack=0.5)
+        assert len(frames) >= promised(594, slack=0.1)
         assert all(earlier <= later for earlier, later in pairwise(frames))
         assert frames[-1] == 600
         altitude = ack["signals"].index("plane.altitude")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import PATIENCE
 
 from hermes import AsyncSession, ModuleDied, ModuleFailed, ModuleHung
 from hermes.errors import ModuleError
@@ -79,7 +80,7 @@ FAILURES = [
     ),
     ("sys.exit(0)", ModuleDied, "died in frame 3: exit code 0"),
     ("os.kill(os.getpid(), signal.SIGSEGV)", ModuleDied, "died in frame 3: signal SIGSEGV"),
-    ("clock.sleep(600)", ModuleHung, "did not answer in frame 3 within 1.5 s (execution.step_timeout)"),
+    ("clock.sleep(600)", ModuleHung, "did not answer in frame 3 within 3 s (execution.step_timeout)"),
 ]
 
 
@@ -87,7 +88,7 @@ FAILURES = [
 async def test_the_one_of_a_group_that_fails_is_named_and_reset_revives_the_whole_group(
     session: Callable[..., AsyncSession], act: str, kind: type[ModuleError], text: str
 ) -> None:
-    async with session("mode: afap, step_timeout: 1.5", act=act) as group:
+    async with session(f"mode: afap, step_timeout: {3 if kind is ModuleHung else 60}", act=act) as group:
         before = pids(group)
         assert len(set(before)) == 2
         assert len(set(before[:3])) == 1
@@ -109,7 +110,7 @@ async def test_the_one_of_a_group_that_fails_is_named_and_reset_revives_the_whol
 BAD_STARTS = [
     ("raise OSError('no disk')", "init", ModuleFailed, "raised during start: OSError: no disk"),
     ("os._exit(4)", "init", ModuleDied, "died during start: exit code 4"),
-    ("clock.sleep(600)", "init", ModuleHung, "did not answer during start within 4 s (execution.start_timeout)"),
+    ("clock.sleep(600)", "init", ModuleHung, "did not answer during start within 8 s (execution.start_timeout)"),
     ("raise OSError('no disk')", "reset", ModuleFailed, "raised during reset: OSError: no disk"),
     ("os._exit(4)", "reset", ModuleDied, "died during reset: exit code 4"),
 ]
@@ -120,7 +121,7 @@ async def test_the_one_of_a_group_that_cannot_start_is_named(
     session: Callable[..., AsyncSession], act: str, when: str, kind: type[ModuleError], text: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        await session("start_timeout: 4", act=act, when=when).start()
+        await session(f"start_timeout: {8 if kind is ModuleHung else 60}", act=act, when=when).start()
     assert str(caught.value).startswith(f"module middle {text}")
 
 
@@ -151,7 +152,7 @@ async def test_what_a_group_prints_is_logged(
         async with session(act="print('from the middle')") as group:
             await group.set({"middle.fail_at": 2.0})
             await group.step(5)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not caplog.records:
                     await asyncio.sleep(0.01)
     (record,) = caplog.records
@@ -184,10 +185,10 @@ async def test_a_reset_after_one_that_failed_half_way_starts_all_that_are_not_re
     session: Callable[..., AsyncSession], tmp_path: Path
 ) -> None:
     """Both workers are dead; at the first reset one comes up and waits for its memory, and the other fails."""
-    async with session("mode: afap, start_timeout: 20, step_timeout: 20") as group:
+    async with session("mode: afap, start_timeout: 100, step_timeout: 100") as group:
         for pid in set(pids(group)):
             os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while group.state is not State.FAILED:
                 await asyncio.sleep(0.01)
         (tmp_path / "member.py").write_text("import sys\nassert 'first' not in sys.argv\n" + MODULE)
@@ -196,7 +197,7 @@ async def test_a_reset_after_one_that_failed_half_way_starts_all_that_are_not_re
         (tmp_path / "member.py").write_text(MODULE)
         begin = time.monotonic()
         await group.reset()
-        assert time.monotonic() - begin < 15
+        assert time.monotonic() - begin < 50
         await group.step(3)
         assert counts(group) == [13.75] * 4
 

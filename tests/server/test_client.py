@@ -61,7 +61,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_nobody_else_notices(
             stalled = loop.time() - begin
         while_stalled = [frame for frame, _, _ in viewer.frames[joined:]]
         assert stalled > 0.4
-        assert len(while_stalled) > promised(0.6, slack=0.25) * 100 * stalled
+        assert len(while_stalled) > promised(0.6, slack=0.1) * 100 * stalled
         assert while_stalled == sorted(while_stalled)
         await viewer.watch(0.2)
     cut_off = [record for record in caplog.records if "cut off" in record.message]
@@ -77,7 +77,7 @@ async def test_a_client_that_stops_reading_in_earnest_is_cut_off_after_5_seconds
         begin = asyncio.get_running_loop().time()
         await viewer.until(lambda: rig.clients == 1)
         assert 4.5 < asyncio.get_running_loop().time() - begin < promised(9.0)
-        assert await viewer.watch(1.0) > promised(40, slack=0.25)
+        assert await viewer.watch(1.0) > promised(40, slack=0.1)
 
 
 async def test_a_slow_client_is_told_of_once_to_the_others_and_to_the_session(
@@ -122,7 +122,7 @@ async def test_who_reads_a_tenth_of_its_stream_keeps_its_connection_and_gets_fra
                         behind.append(rig.frame - int.from_bytes(payload[4:12], "little"))
                 await asyncio.sleep(1 / 60)
         assert rig.clients == 1
-        assert rig.inside[0].backlog.skipped > promised(100, slack=0.25)
+        assert rig.inside[0].backlog.skipped > promised(100, slack=0.1)
         committed_per_second = rig.frame / (loop.time() - begin)
         assert behind
         assert min(behind) < 3.0 * committed_per_second
@@ -298,7 +298,7 @@ async def test_closing_takes_at_most_2_s_whatever_the_clients_do(
         for data in (b"", b"GET / HTT", handshake(rig.server.port)[:-2]):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", rig.server.port)))
             sock.sendall(data)
-        await viewer.until(lambda: rig.clients == 5 and rig.inside[4].protocol.commands >= 400)
+        await viewer.until(lambda: rig.clients == 5 and any(one.protocol.commands >= 400 for one in rig.inside))
         await viewer.watch(0.7)  # until the deaf ones are full
         during = asyncio.all_tasks()
         begin = loop.time()

@@ -11,10 +11,10 @@ import os
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for which a test waits for what is no matter of time: to give up only makes a failure end."""
 
-SLACK = 4.0
+SLACK = 8.0
 """How many times a promise is stretched unless the test says otherwise."""
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
+from bounds import PATIENCE
 from rawclient import Client
 
 OPENING = 32
@@ -25,7 +26,7 @@ def run(clients: Sequence[Client], seconds: float, until: Callable[[], object] |
             pass
 
 
-def get_ready(clients: Sequence[Client], seconds: float = 30.0) -> None:
+def get_ready(clients: Sequence[Client], seconds: float = PATIENCE) -> None:
     """Drive clients until all are subscribed; raises TimeoutError where one does not get there, or is refused."""
     run(clients, seconds, lambda: all(client.ready or client.closed is not None for client in clients))
     late = [client for client in clients if not client.ready]
