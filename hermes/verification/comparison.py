@@ -6,6 +6,7 @@ lost on the way, or one that cannot be kept, ends the judgement of that run; not
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from hermes.history.rows import EPOCH, FRAME, Place, Words
 from hermes.verification.reference import PRINT_WORDS, Reference, rows_of
 
 
-class Witness:
+class Witness(ABC):
     """Takes the frames of one run, one after the other; `over` is called when no more are wanted.
 
     `frames` counts the frames that were judged, `fingerprint` is the last one's, `error` why they cannot be judged.
@@ -64,9 +65,9 @@ class Witness:
         self.frames += len(rows)
         self.fingerprint = rows[-1, :PRINT_WORDS].tobytes().hex()
 
+    @abstractmethod
     def _judge(self, rows: Words) -> None:
         """Do with these frames what this run is for; raises HermesError where that cannot be done."""
-        raise NotImplementedError
 
     def _end(self, error: HermesError | None = None) -> None:
         if not self.stopped:
