@@ -169,7 +169,7 @@ def test_what_cannot_be_said_is_refused(config: HermesConfig) -> None:
     made = HermesConfig(modules={"a": {"type": "script", "script": "m", "params": {"p": object()}}})  # type: ignore[dict-item]
     with pytest.raises(NotExported, match="what YAML cannot say"):
         case_text(made, Path("/"), 1, "00", [])
-    many = [CommandPlan(0, {"plant.u": 1})] * 40_000
+    many = [CommandPlan(0, {"plant." + "u" * 3_000: 1})] * 400
     with pytest.raises(NotExported, match="larger than 1 MiB"):
         case_text(config, config.base, 1, "00", many)
 
