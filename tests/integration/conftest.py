@@ -19,6 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from hermes.server.telemetry import decode_telemetry
 from hermes.strictjson import decode
 
+pytest.register_assert_rewrite("wirechecks", "wireclient", "wiremodel", "wirereplies", "wireworld")
+
 COUNTER = """
 import hermes
 
