@@ -43,7 +43,7 @@ modules:
   b: {type: script, script: ./counter.py, params: {gain: 2.0}}
 wiring:
   - {src: a.ramp, dst: b.push, gain: 0.5}
-execution: {rate_hz: 100}
+execution: {rate_hz: 100, start_timeout: 60, step_timeout: 60}
 server: {port: 0}
 """
 

@@ -60,7 +60,7 @@ modules:
   b: {type: script, script: ./noisy.py, params: {gain: 2.0}}
 wiring:
   - {src: a.ramp, dst: b.push, gain: 0.5}
-execution: {rate_hz: RATE, mode: MODE, seed: 5}
+execution: {rate_hz: RATE, mode: MODE, seed: 5, start_timeout: 60, step_timeout: 60}
 server: {enabled: false}
 """
 

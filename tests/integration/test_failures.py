@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bounds import promised
+from bounds import promised, unhurried
 
 from hermes import AsyncSession, ModuleDied, ModuleFailed, ModuleHung
 from hermes.errors import ConfigurationError, EngineDied, HermesError, ModuleError
@@ -63,7 +63,7 @@ def session(write: Callable[[str, str], Path]) -> Callable[..., AsyncSession]:
         write("good.py", GOOD)
         write("bad.py", source)
         modules = "".join(f"  {name}: {{type: script, script: ./{name[:4].rstrip('12')}.py}}\n" for name in names)
-        text = f"name: faulty\nmodules:\n{modules}execution: {{{execution}}}\nserver: {{port: 0}}\n"
+        text = f"name: faulty\nmodules:\n{modules}execution: {{{unhurried(execution)}}}\nserver: {{port: 0}}\n"
         return AsyncSession.from_yaml(write("faulty.yaml", text), serve=serve)
 
     return make

@@ -30,7 +30,8 @@ SLOTS = 1024
 def fast(counters: Path, write: Callable[[str, str], Path]) -> Path:
     """Return a configuration with one small module, as fast as possible, without a server."""
     text = "name: fast\nmodules:\n  a: {type: script, script: ./counter.py}\n"
-    return write("fast.yaml", text + "execution: {mode: afap, rate_hz: 1000}\nserver: {enabled: false}\n")
+    text += "execution: {mode: afap, rate_hz: 1000, start_timeout: 60, step_timeout: 60}\n"
+    return write("fast.yaml", text + "server: {enabled: false}\n")
 
 
 def ramps(steps: int, gain: float = 1.0, start: float = 0.5) -> list[float]:
@@ -286,7 +287,7 @@ time.sleep(60)
 def test_only_a_run_without_a_clock_can_wait_for_a_recorder(
     counters: Path, write: Callable[[str, str], Path], mode: str
 ) -> None:
-    path = write("other.yaml", counters.read_text().replace("{rate_hz: 100}", f"{{rate_hz: 100, mode: {mode}}}"))
+    path = write("other.yaml", counters.read_text().replace("rate_hz: 100,", f"rate_hz: 100, mode: {mode},"))
     with Session.from_yaml(path, serve=False) as session:
         with pytest.raises(ConfigurationError, match=f"needs execution.mode afap; found {mode}") as caught:
             session.record(lossless=True)

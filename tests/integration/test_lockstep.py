@@ -42,7 +42,7 @@ wiring:
   - {src: quick.count, dst: slow.right}
   - {src: slow.count, dst: still.right}
   - {src: slow.count, dst: quick.right}
-execution: {mode: afap, rate_hz: 1000}
+execution: {mode: afap, rate_hz: 1000, start_timeout: 60, step_timeout: 60}
 """
 
 

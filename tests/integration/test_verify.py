@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bounds import PATIENCE
+from bounds import PATIENCE, unhurried
 
 import hermes
 from hermes.engine.plan import Plan
@@ -137,7 +137,7 @@ def configuration(write: Callable[[str, str], Path]) -> Callable[..., Path]:
             "case.yaml",
             f"modules:\n  m: {{type: script, script: './parts.py:{name}', env: {env}}}\n"
             "  f: {type: script, script: './parts.py:Follow'}\n"
-            f"wiring: [{{src: m.y, dst: f.u}}]\nexecution: {{rate_hz: 100, {execution}}}\n{more}\n",
+            f"wiring: [{{src: m.y, dst: f.u}}]\nexecution: {{{unhurried(f'rate_hz: 100, {execution}')}}}\n{more}\n",
         )
 
     return _configuration

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bounds import PATIENCE
+from bounds import PATIENCE, unhurried
 
 from hermes import AsyncSession, ModuleDied, ModuleFailed, ModuleHung
 from hermes.errors import ModuleError
@@ -57,7 +57,7 @@ def session(write: Callable[[str, str], Path]) -> Callable[..., AsyncSession]:
             for name in NAMES
         ]
         return AsyncSession.from_yaml(
-            write("group.yaml", f"modules:\n{''.join(lines)}execution: {{{execution}}}\n"), serve=False
+            write("group.yaml", f"modules:\n{''.join(lines)}execution: {{{unhurried(execution)}}}\n"), serve=False
         )
 
     return make
@@ -88,7 +88,7 @@ FAILURES = [
 async def test_the_one_of_a_group_that_fails_is_named_and_reset_revives_the_whole_group(
     session: Callable[..., AsyncSession], act: str, kind: type[ModuleError], text: str
 ) -> None:
-    async with session(f"mode: afap, step_timeout: {3 if kind is ModuleHung else 60}", act=act) as group:
+    async with session("mode: afap" + ", step_timeout: 3" * (kind is ModuleHung), act=act) as group:
         before = pids(group)
         assert len(set(before)) == 2
         assert len(set(before[:3])) == 1
@@ -121,7 +121,7 @@ async def test_the_one_of_a_group_that_cannot_start_is_named(
     session: Callable[..., AsyncSession], act: str, when: str, kind: type[ModuleError], text: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        await session(f"start_timeout: {8 if kind is ModuleHung else 60}", act=act, when=when).start()
+        await session("mode: afap" + ", start_timeout: 8" * (kind is ModuleHung), act=act, when=when).start()
     assert str(caught.value).startswith(f"module middle {text}")
 
 

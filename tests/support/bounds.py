@@ -26,6 +26,12 @@ def promised(value: float, slack: float = SLACK) -> float:
     return value if os.environ.get("HERMES_STRICT_TICKS") == "1" else slack * value
 
 
+def unhurried(execution: str) -> str:
+    """Return the text of an `execution:` with the patience of tests, where it does not say itself how long to wait."""
+    missing = [name for name in ("start_timeout", "step_timeout") if name not in execution]
+    return ", ".join([execution, *(f"{name}: {PATIENCE:g}" for name in missing)])
+
+
 def spent(call: Callable[[], object], times: int = 3) -> float:
     """Return the seconds of processor time that a call takes at best, what it leaves for the next not counted."""
     found = []

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bounds import PATIENCE, promised
+from bounds import PATIENCE, promised, unhurried
 from loadclients import Client, get_ready
 from rawframes import BINARY, CLOSE, TEXT, FrameReader, client_frame, upgrade_request
 
@@ -71,7 +71,7 @@ modules:
   b: {{type: script, script: ./b.py}}
 wiring:
   - {{src: a.ramp, dst: b.push, gain: 0.5}}
-execution: {{{execution}}}
+execution: {{{unhurried(execution)}}}
 backplane: {{history: 8, history_mib: 1}}
 server: {{port: 0{server and ", "}{server}}}
 """)
