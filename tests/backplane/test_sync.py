@@ -36,7 +36,7 @@ from hermes.backplane.sync import (
     signal_event,
 )
 
-ROUNDS = 20_000
+ROUNDS = [5_000, pytest.param(400_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 LOST_AFTER = 0.5
 
 MODULE = """
@@ -98,8 +98,11 @@ def await_finish(gate: EngineGate, spin_ns: int) -> bool:
     return found
 
 
+@pytest.mark.parametrize("rounds", ROUNDS, ids=["short", "full"])
 @pytest.mark.parametrize("spin_ns", [0, 50_000], ids=["sleeping", "spinning"])
-def test_no_wake_up_is_lost_between_two_processes(shm: SharedMemoryManager, gate: EngineGate, spin_ns: int) -> None:
+def test_no_wake_up_is_lost_between_two_processes(
+    shm: SharedMemoryManager, gate: EngineGate, spin_ns: int, rounds: int
+) -> None:
     numbers = layout_numbers(tuple(layout_fields(shm.layout.size, shm.layout.modules[0]))).values()
     fds = [shm.fd, gate.go_event, gate.done_event]
     command = [sys.executable, "-c", MODULE, *map(str, fds), *map(str, numbers)]
@@ -110,7 +113,7 @@ def test_no_wake_up_is_lost_between_two_processes(shm: SharedMemoryManager, gate
         try:
             assert module.stdout is not None
             assert module.stdout.readline() == b"ready\n"
-            for frame in range(1, ROUNDS + 1):
+            for frame in range(1, rounds + 1):
                 times[NOW_TIME // CELL] = frame / 8
                 gate.release(Opcode.STEP)
                 assert await_finish(gate, spin_ns), f"a wake-up was lost in frame {frame}"

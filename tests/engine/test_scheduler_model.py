@@ -207,7 +207,6 @@ def check(case: Case, seed: int) -> None:
 RELAXED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@pytest.mark.timeout(300)
 @settings(max_examples=6, deadline=None, suppress_health_check=RELAXED)
 @given(cases(), st.integers(0, 1000))
 def test_random_plans_make_the_frames_that_the_interpreter_makes(case: Case, seed: int) -> None:

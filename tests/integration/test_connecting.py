@@ -283,7 +283,7 @@ def ended(client: Client) -> bool:
     ("burst", "steady"),
     [
         pytest.param((200, 3), (300, 5), id="short"),
-        pytest.param((200, 10), (300, 60), id="full", marks=[pytest.mark.soak, pytest.mark.timeout(300)]),
+        pytest.param((200, 10), (300, 60), id="full", marks=[pytest.mark.soak, pytest.mark.timeout(900)]),
     ],
 )
 def test_a_crowd_beyond_64_gets_503_and_leaves_no_descriptor(

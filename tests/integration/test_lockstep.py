@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hermes import AsyncSession
 
-FRAMES = 2_000
+FRAMES = 500
 
 RUNNER = """
 import time as clock

@@ -72,7 +72,7 @@ def resident() -> int:
 @pytest.mark.parametrize(
     "frames",
     [
-        pytest.param(20_000, id="short", marks=pytest.mark.timeout(300)),
+        pytest.param(6_000, id="short"),
         pytest.param(1_000_000, id="full", marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
     ],
 )

@@ -100,7 +100,7 @@ class Commanding(Client):
 
 @pytest.mark.parametrize(
     "count",
-    [pytest.param(400, id="short"), pytest.param(5_000, id="full", marks=[pytest.mark.soak, pytest.mark.timeout(300)])],
+    [pytest.param(400, id="short"), pytest.param(5_000, id="full", marks=[pytest.mark.soak, pytest.mark.timeout(900)])],
 )
 @pytest.mark.parametrize("moves", [TURNING, STEPPING], ids=["without steps", "with steps"])
 def test_eight_clients_make_one_history(session: Session, count: int, moves: list[tuple[str, dict[str, Any]]]) -> None:
