@@ -15,8 +15,11 @@ import pytest
 from bounds import PATIENCE, promised
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("wandering", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", settings.get_profile("wandering"), derandomize=True)
 settings.load_profile("unhurried")
+"""Each run draws the same examples, so that a failure comes from what was changed; `--hypothesis-profile wandering`
+draws others each time."""
 
 SETTLE_SECONDS = promised(3.0, slack=10)
 """How long what a test has closed may take to be gone: an ended child is reaped, a thread joins."""

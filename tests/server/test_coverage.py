@@ -21,7 +21,7 @@ class Measured:
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self):
         import hypothesis.strategies, numpy, pydantic, websockets.asyncio.server, yaml  # before anything is traced
-        hypothesis.settings.register_profile("few", max_examples=5, deadline=None)
+        hypothesis.settings.register_profile("few", max_examples=5, deadline=None, derandomize=True)
         measured.start()
 
 less = ["-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:nbval"]  # nbval takes seconds to import
