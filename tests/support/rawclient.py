@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from bounds import PATIENCE
 from loadwindows import Window
 from rawframes import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, client_frame, upgrade_request
 
@@ -24,7 +25,6 @@ ABNORMAL = 1006
 """The close code of a connection that ended without one."""
 
 READ = 64 * 1024
-CONNECT_SECONDS = 30.0
 
 
 class Client:
@@ -75,7 +75,7 @@ class Client:
         self.sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         if self.receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-        self.sock.settimeout(CONNECT_SECONDS)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect((self.host, self.target.port))
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
