@@ -18,12 +18,13 @@ from hermes.backplane.signals import SignalRegistry, Value
 from hermes.casefiles import module_files, write_case
 from hermes.commands import Action, Command, checked
 from hermes.config import HermesConfig
+from hermes.crossing import on_loop
 from hermes.errors import HermesError, NotExported, NotReady, NotReplaced
 from hermes.export import case_text, sets_of_epoch
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
-from hermes.hosting import in_notebook, on_loop
+from hermes.hosting import in_notebook
 from hermes.lifecycle import State, Verb
 from hermes.mirror import Journal
 from hermes.module import Module
@@ -146,6 +147,11 @@ class AsyncSession:
     def status(self) -> Status:
         """How the session is doing now."""
         return self._run.report()
+
+    @property
+    def stall_hint(self) -> str | None:
+        """What kept the session's loop from running (see `status`) and what helps, or None where nothing did."""
+        return self._run.stall_hint()
 
     @property
     def needs_token(self) -> bool:

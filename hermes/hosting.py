@@ -8,25 +8,20 @@ that waits, never a background task.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
-from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import nest_asyncio2
 
+from hermes.crossing import CLOSE_SECONDS, Crossing, abandon, interrupts_held
 from hermes.errors import LoopError
+from hermes.loopwatch import Stalls
+from hermes.switching import QUICK_SWITCHES
 
 T = TypeVar("T")
-
-TICK_SECONDS = 0.1
-"""A waiting cell wakes its loop so often: an idle loop does not notice a notebook's interrupt by itself."""
-
-_CLOSE_SECONDS = 2.0
 
 
 class Host(Protocol):
@@ -47,16 +42,24 @@ class Host(Protocol):
 class ThreadHost:
     """A private loop on a daemon thread."""
 
-    def __init__(self, name: str) -> None:
-        """Start the thread."""
+    def __init__(self, name: str, *, quick: bool = False) -> None:
+        """Start the thread; `quick` is for a process whose main thread computes meanwhile (see `QuickSwitches`)."""
+        self._quick = quick
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"hermes-session-{name}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        if self._quick:
+            QUICK_SWITCHES.begin()
+        try:
+            self.loop.run_forever()
+        finally:
+            if self._quick:
+                QUICK_SWITCHES.end()
+        abandon(self.loop)
+        self.loop.run_until_complete(_settle(self.loop))
         self.loop.close()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -73,12 +76,14 @@ class ThreadHost:
         if threading.current_thread() is self._thread:
             self.loop.create_task(closing()).add_done_callback(lambda _task: self.loop.stop())
             return
-        try:
-            Crossing(closing(), self.loop).outcome.result(_CLOSE_SECONDS)
-        except Exception:  # noqa: BLE001 - whatever stopped the orderly way, nothing may be left running
-            kill()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(_CLOSE_SECONDS)
+        with interrupts_held(lambda: None):
+            try:
+                Crossing(closing(), self.loop).outcome.result(CLOSE_SECONDS)
+            except Exception:  # noqa: BLE001 - whatever stopped the orderly way, nothing may be left running
+                kill()
+            with suppress(RuntimeError):  # another thread was quicker, and the loop is closed
+                self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(CLOSE_SECONDS)
 
 
 class KernelHost:
@@ -103,28 +108,16 @@ class KernelHost:
         return self._reenter(coroutine)
 
     def _reenter(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run nested; during it SIGINT only cancels the wait, because an exception could strike any task."""
-        task = self.loop.create_task(coroutine)
-        interrupts: list[int] = []
+        """Run nested; an interrupt that came too late to cancel anything is raised all the same."""
+        tasks: list[asyncio.Task[T]] = []
 
-        def interrupt(number: int, _frame: FrameType | None) -> None:
-            interrupts.append(number)
-            self.loop.call_soon_threadsafe(task.cancel)
+        def cancel() -> None:
+            for task in tasks:
+                self.loop.call_soon_threadsafe(task.cancel)
 
-        on_main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, interrupt) if on_main else None
-        try:
-            result = self.loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            if interrupts:
-                raise KeyboardInterrupt from None
-            raise
-        finally:
-            if on_main:
-                signal.signal(signal.SIGINT, before)
-        if interrupts:  # it came too late to cancel anything, but the cell is to stop all the same
-            raise KeyboardInterrupt
-        return result
+        with interrupts_held(cancel):
+            tasks.append(self.loop.create_task(coroutine))
+            return self.loop.run_until_complete(tasks[0])
 
     def end(self, closing: Callable[[], Coroutine[Any, Any, None]], kill: Callable[[], None]) -> None:
         """Run `closing` as a task of the loop; where the loop has stopped (the kernel is ending), run it to its end."""
@@ -132,7 +125,7 @@ class KernelHost:
             self.loop.call_soon_threadsafe(lambda: self.loop.create_task(closing()))
             return
         try:
-            self._finish(self.loop.create_task(asyncio.wait_for(closing(), _CLOSE_SECONDS)))
+            self._finish(self.loop.create_task(asyncio.wait_for(closing(), CLOSE_SECONDS)))
         except Exception:  # noqa: BLE001 - whatever stopped the orderly way, nothing may be left running
             kill()
 
@@ -153,7 +146,7 @@ def choose_host(name: str, loop: str | None) -> Callable[[], Host]:
     if loop not in (None, "thread"):
         raise LoopError(f'loop is None or "thread"; found {loop!r}')
     if loop == "thread":
-        return lambda: ThreadHost(name)
+        return lambda: ThreadHost(name, quick=in_notebook())
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:
@@ -163,7 +156,7 @@ def choose_host(name: str, loop: str | None) -> Callable[[], Host]:
             "a synchronous Session under a running event loop would block it; use hermes.AsyncSession and await it"
         )
     if threading.current_thread() is not threading.main_thread():
-        return lambda: ThreadHost(name)  # a subshell: its loop is not the one that lives as long as the kernel
+        return lambda: ThreadHost(name, quick=True)  # a subshell: its loop does not live as long as the kernel
     return lambda: KernelHost(running)
 
 
@@ -174,66 +167,23 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-async def on_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine on a session's loop from any loop; a cancellation is passed on and waited for."""
-    if asyncio.get_running_loop() is loop:
-        task = loop.create_task(coroutine)
-        return await _awaited(task, task.cancel)
-    crossing = Crossing(coroutine, loop)
-    return await _awaited(asyncio.wrap_future(crossing.outcome), crossing.cancel)
+async def _settle(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what a loop still has to do, and let it end."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=CLOSE_SECONDS)
+    await loop.shutdown_asyncgens()
 
 
-async def _awaited(future: asyncio.Future[T], cancel: Callable[[], object]) -> T:
-    """Wait for a future, with a tick in which a notebook's interrupt is noticed."""
-    try:
-        while not future.done():
-            await asyncio.wait({future}, timeout=TICK_SECONDS)
-    except asyncio.CancelledError:
-        cancel()
-        await asyncio.wait({future}, timeout=_CLOSE_SECONDS)
-        if future.done() and not future.cancelled():
-            future.exception()  # the cancellation is what is raised
-        raise
-    return future.result()
-
-
-class Crossing(Generic[T]):
-    """A coroutine that runs as a task of `loop` for a caller elsewhere, who learns its real end even when cancelled."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
-        self.outcome: Future[T] = Future()
-        self._loop = loop
-        self._task: asyncio.Task[T] | None = None
-        loop.call_soon_threadsafe(self._begin, coroutine)
-
-    def cancel(self) -> None:
-        """Cancel the task, from any thread; `outcome` follows when it has ended."""
-        self._loop.call_soon_threadsafe(self._cancel)
-
-    def wait(self) -> T:
-        """Block until the task has ended; an interrupt cancels it, waits for it to end, and is raised."""
-        try:
-            return self.outcome.result()
-        except KeyboardInterrupt:
-            self.cancel()
-            with suppress(BaseException):  # the interrupt is what is raised; this only waits for the call to end
-                self.outcome.result(_CLOSE_SECONDS)
-            raise
-
-    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(coroutine)
-        self._task.add_done_callback(self._end)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _end(self, task: asyncio.Task[T]) -> None:
-        if self.outcome.cancelled():
-            return
-        if task.cancelled():
-            self.outcome.set_exception(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(task.result())
+def stall_hint(stalls: Stalls, *, private: bool) -> str:
+    """Return in words what kept a session's loop, on a thread of its own or not, from running, and what helps."""
+    if private:
+        return stalls.hint("something held up the whole process; telemetry paused meanwhile")
+    if not in_notebook():
+        return stalls.hint("the program blocked its event loop; telemetry paused meanwhile")
+    return stalls.hint(
+        "a cell blocked the notebook's loop; telemetry paused meanwhile. "
+        'Session.from_yaml(..., loop="thread") keeps it flowing'
+    )

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hermes.backplane.ring import Snapshot
@@ -33,7 +34,9 @@ from hermes.frametime import FrameClock, exact_seconds
 from hermes.history.feed import Feed, Patterns
 from hermes.history.lossless import record_lossless
 from hermes.history.recording import Recording
+from hermes.hosting import stall_hint
 from hermes.lifecycle import State, Verb
+from hermes.loopwatch import TOLD_SECONDS, LoopWatch
 from hermes.mirror import Mirror, failure_fields
 from hermes.planning import located, plan_for
 from hermes.server.access import refuse_exposure, session_token
@@ -43,8 +46,7 @@ from hermes.timing import Timing
 
 log = logging.getLogger("hermes.session")
 
-_STALL_SECONDS = 0.1
-_STALL_TICK_SECONDS = 0.25
+_PAUSE_SECONDS = 0.5
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 """Gets an event's name and fields."""
@@ -73,7 +75,8 @@ class Run:
         self._started: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._wired = {wire.dst: wire.src for wire in config.wiring}
-        self._stalls = 0
+        self._watch = LoopWatch(self._stalled)
+        self._told_of_stalls = False
 
     # -- what the server asks of it (see `hermes.server.websocket.Dispatcher`)
 
@@ -97,6 +100,7 @@ class Run:
     def status(self) -> dict[str, Any]:
         """Return state, time, real-time factor and counts, as a client's `status` has them."""
         now = self.report()._asdict()
+        del now["longest_stall"]  # of the loop's own program, which alone can do something about it
         return {**now, "clients": len(now["clients"])}
 
     def notice(self, event: str, fields: Mapping[str, Any]) -> None:
@@ -128,7 +132,7 @@ class Run:
         newest, counters, state = shm.snapshot(), shm.counters, self.mirror.state
         clients = self.server.clients if self.server is not None else ()
         rate = real_time_factor(shm, newest) if state is State.RUNNING else 0.0
-        counts = (counters["overruns"], counters["late_wakeups"], self._stalls)
+        counts = (counters["overruns"], counters["late_wakeups"], *self._watch.stalls)
         return Status(state, newest.frame, newest.time, rate, *counts, tuple(clients))
 
     def fields(self, command: Command) -> dict[str, Any]:
@@ -143,6 +147,11 @@ class Run:
         values = {registry.at(index).qualified: decode_cell(registry.at(index).type, cell) for index, cell in cells}
         return {"cells": cells, "values": values}
 
+    def stall_hint(self) -> str | None:
+        """Return what kept the loop from running and what helps, None where nothing did."""
+        watch = self._watch
+        return stall_hint(watch.stalls, private=watch.on_thread) if watch.stalls.many else None
+
     async def timing(self) -> Timing:
         """Return what the engine has measured."""
         outcome = await self._ready("timing").request(Verb.LOOK, "python", timing=True)
@@ -155,7 +164,8 @@ class Run:
             return await engine.request(verb, "python", **fields)
         except asyncio.CancelledError:
             if verb in (Verb.STEP, Verb.RUN) and not engine.ended.done():
-                await engine.request(Verb.PAUSE, "interrupt")
+                with suppress(HermesError, TimeoutError):  # a module that takes its time shall not hold up who gave up
+                    await asyncio.wait_for(engine.request(Verb.PAUSE, "interrupt"), _PAUSE_SECONDS)
             raise
 
     async def record(self, patterns: Patterns, *, lossless: bool) -> Recording:
@@ -184,8 +194,7 @@ class Run:
             if isinstance(error, HermesError):
                 raise located(error, self.config) from None
             raise
-        loop = asyncio.get_running_loop()
-        self._watch_loop(loop, loop.time())
+        self._watch.start()
 
     async def close(self) -> None:
         """End everything, once; later calls wait for the first."""
@@ -241,6 +250,7 @@ class Run:
 
     async def _close(self) -> None:
         """End the engine first: its last answers still go to the clients, which the server then dismisses."""
+        self._watch.stop()
         if self.file is not None:
             self.file.remove()
         if self._engine is not None:
@@ -295,12 +305,11 @@ class Run:
         else:
             self._started.set_exception(error)
 
-    def _watch_loop(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        """Count how often the loop was kept from running."""
-        now = loop.time()
-        self._stalls += now - due > _STALL_SECONDS
-        if self._closing is None:
-            loop.call_later(_STALL_TICK_SECONDS, self._watch_loop, loop, now + _STALL_TICK_SECONDS)
+    def _stalled(self, seconds: float) -> None:
+        """Say it once, and only where it was long and somebody watched: most cells block for a moment."""
+        if seconds >= TOLD_SECONDS and not self._told_of_stalls and self.server is not None and self.server.clients:
+            self._told_of_stalls = True
+            log.warning("session %s: %s", self.config.name, self.stall_hint())
 
     def _ready(self, verb: str) -> EngineClient:
         self.memory(verb)

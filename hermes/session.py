@@ -17,7 +17,7 @@ from typing import Any, TypeVar, Unpack
 from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
 from hermes.config import HermesConfig
-from hermes.errors import HermesError, SessionClosed
+from hermes.errors import HermesError, LoopError, SessionClosed
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
@@ -62,6 +62,7 @@ class Session:
         """
         config = configured(config, modules, parts)
         self._host: Host | None = None
+        self._finalizer: weakref.finalize[..., Session] | None = None
         self._make_host = choose_host(config.name, loop)
         self.aio = AsyncSession(config, port=port, serve=serve, home=self._home())
 
@@ -236,9 +237,18 @@ class Session:
 
     def close(self) -> None:
         """End everything: clients get `closing` and 1001, modules end, memory is freed. Idempotent."""
-        if self._host is not None and self.state is not State.CLOSED:
-            self._call(self.aio.close())
+        if self._finalizer is None:
+            return
+        try:
+            if self.state is not State.CLOSED:
+                self._opened().call(self.aio.close())
+        except LoopError:
+            if self.state is not State.CLOSED:  # else another thread has closed it meanwhile
+                raise
+        except BaseException:
             self._finalizer()
+            raise
+        self._finalizer()
 
     def _repr_html_(self) -> str:
         return summary_html(self.aio)
@@ -278,8 +288,8 @@ def summary_html(session: AsyncSession) -> str:
         rows["clients"] = str(len(session.status.clients))
         if session.needs_token:
             rows["token"] = f"in {session.connection_file}"
-        if stalls := session.status.loop_stalls:
-            rows["loop stalls"] = f'{stalls}: cells kept telemetry waiting; loop="thread" keeps it flowing'
+        if hint := session.stall_hint:
+            rows["loop stalls"] = hint
     if session.failure is not None:
         rows["failure"] = str(session.failure)
     cells = "".join(

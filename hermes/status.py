@@ -15,8 +15,9 @@ class Status(NamedTuple):
     """How a session is doing. `real_time_factor` is simulated over real time during the last second or so.
 
     `clients` are those connected to its server, each with its subscription and the frames sent to it and skipped.
-    `loop_stalls` counts how often the session's loop was kept from running for over 0.1 s (a cell that blocks); the
-    simulation does not notice, but telemetry pauses: ``loop="thread"`` keeps it flowing.
+    `loop_stalls` counts how often the session's loop was kept from running for over 0.1 s (a cell that blocks), and
+    `longest_stall` is the longest of them in s, known to 0.05 s; the simulation does not notice, but telemetry pauses:
+    ``loop="thread"`` keeps it flowing.
     """
 
     state: State
@@ -26,6 +27,7 @@ class Status(NamedTuple):
     overruns: int
     late_wakeups: int
     loop_stalls: int
+    longest_stall: float
     clients: tuple[ClientStatus, ...]
 
 

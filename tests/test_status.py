@@ -11,7 +11,7 @@ from hermes.status import Status, real_time_factor
 
 def test_a_status_names_every_client_and_what_it_gets() -> None:
     client = ClientStatus("127.0.0.1:50000", signals=4, telemetry_hz=30.0, sent=7, skipped=1, commands=2)
-    status = Status(State.RUNNING, 10, 0.1, 1.0, 0, 0, 0, (client,))
+    status = Status(State.RUNNING, 10, 0.1, 1.0, 0, 0, 0, 0.0, (client,))
     assert list(status._asdict()) == [
         "state",
         "frame",
@@ -20,6 +20,7 @@ def test_a_status_names_every_client_and_what_it_gets() -> None:
         "overruns",
         "late_wakeups",
         "loop_stalls",
+        "longest_stall",
         "clients",
     ]
     assert status.clients[0]._asdict() == {
