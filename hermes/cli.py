@@ -84,7 +84,9 @@ async def _run(session: AsyncSession, *, waits: bool) -> int:
             end(0 if event == "finished" else 1)
 
     session.observe(heed)
-    with _signals_heeded(end):
+    from hermes.suspending import suspension_heeded  # noqa: PLC0415
+
+    with _signals_heeded(end), suspension_heeded(session):
         try:
             await asyncio.wait({starting, over}, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():

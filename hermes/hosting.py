@@ -130,12 +130,15 @@ class KernelHost:
             kill()
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        """Run the loop until the task is done; a stop that was asked of the loop earlier may end a run too soon."""
+        """Run the loop until the task is done; a stop that was asked of the loop earlier may end a run too soon.
+
+        By `run_forever`, which forgets that stop: `run_until_complete` of a loop that has been re-entered keeps it.
+        """
+        task.add_done_callback(lambda _task: self.loop.stop())
         for _ in range(3):
-            with suppress(RuntimeError):
-                self.loop.run_until_complete(task)
-            if task.done():
-                return
+            if not task.done():
+                self.loop.run_forever()
+        task.result()
 
 
 def choose_host(name: str, loop: str | None) -> Callable[[], Host]:

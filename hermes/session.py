@@ -240,11 +240,10 @@ class Session:
         if self._finalizer is None:
             return
         try:
-            if self.state is not State.CLOSED:
-                self._opened().call(self.aio.close())
+            with suppress(SessionClosed):
+                self._call(self.aio.close())
         except LoopError:
-            if self.state is not State.CLOSED:  # else another thread has closed it meanwhile
-                raise
+            raise
         except BaseException:
             self._finalizer()
             raise
@@ -273,10 +272,17 @@ class Session:
         return self._host
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        if self.state is State.CLOSED:
-            coroutine.close()
-            raise SessionClosed(self.name)
-        return self._opened().call(coroutine)
+        try:
+            if not self._closed():
+                return self._opened().call(coroutine)
+        except LoopError:
+            if not self._closed():  # else another thread has closed it meanwhile
+                raise
+        coroutine.close()
+        raise SessionClosed(self.name)
+
+    def _closed(self) -> bool:
+        return self.state is State.CLOSED
 
 
 def summary_html(session: AsyncSession) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from bounds import PATIENCE
+from jupyter_core.utils import run_sync
+from kernels import Notebook
 from websockets.asyncio.client import ClientConnection, connect
 
 from hermes.server.telemetry import decode_telemetry
@@ -154,3 +156,25 @@ def hermes_run() -> Iterator[Callable[..., Running]]:
     for process in started:
         process.terminate()
         process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def kernel_client_loop() -> None:
+    """Let jupyter_client open the event loop that it keeps for the whole process, so that no test seems to leak it."""
+    run_sync(asyncio.sleep)(0)
+
+
+@pytest.fixture
+def notebook(kernel_client_loop: None) -> Iterator[Notebook]:
+    """Return a fresh kernel, ended after the test."""
+    started = Notebook()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def opened(notebook: Notebook, counters: Path) -> Notebook:
+    """Return a kernel in which `session` is started."""
+    cell = f"import hermes\nsession = hermes.Session.from_yaml({str(counters)!r})\nsession.start()"
+    assert notebook.run(cell)["status"] == "ok"
+    return notebook

@@ -2,99 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bounds import PATIENCE, promised
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
-from jupyter_core.utils import run_sync
-
-
-class Notebook:
-    """A kernel and its client, cell by cell or several at once."""
-
-    def __init__(self) -> None:
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel()
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
-
-    @property
-    def pid(self) -> int:
-        """The kernel's process id."""
-        provisioner = self.manager.provisioner
-        assert provisioner is not None
-        return int(provisioner.pid)  # type: ignore[attr-defined]
-
-    def queue(self, *cells: str) -> list[str]:
-        """Send several cells at once, as Run All does."""
-        return [self.client.execute(cell) for cell in cells]
-
-    def answer(self, message: str) -> dict[str, Any]:
-        """Return the reply to a queued cell: its status, and the error where it failed."""
-        while True:
-            reply = self.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"]["msg_id"] == message:
-                content: dict[str, Any] = reply["content"]
-                return content
-
-    def run(self, cell: str) -> dict[str, Any]:
-        """Run one cell and return its reply."""
-        return self.answer(self.queue(cell)[0])
-
-    def value(self, expression: str) -> str:
-        """Return the text of an expression's value in the kernel."""
-        message = self.client.execute("", user_expressions={"value": expression})
-        return str(self.answer(message)["user_expressions"]["value"]["data"]["text/plain"])
-
-    def interrupt_when(self, expression: str) -> None:
-        """Interrupt the kernel as soon as a file named by the running cell exists."""
-        path = Path(expression)
-        limit = time.monotonic() + PATIENCE
-        while not path.exists():
-            assert time.monotonic() < limit
-            time.sleep(0.001)
-        self.manager.interrupt_kernel()
-
-    def stop(self) -> None:
-        """End kernel and client."""
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.cleanup_resources()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def client_loop() -> None:
-    """Let jupyter_client open the event loop that it keeps for the whole process, so that no test seems to leak it."""
-    run_sync(asyncio.sleep)(0)
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    """Return a fresh kernel, ended after the test."""
-    started = Notebook()
-    yield started
-    started.stop()
-    started.manager.context.destroy()
-
-
-@pytest.fixture
-def opened(notebook: Notebook, counters: Path) -> Notebook:
-    """Return a kernel in which `session` is started."""
-    cell = f"import hermes\nsession = hermes.Session.from_yaml({str(counters)!r})\nsession.start()"
-    assert notebook.run(cell)["status"] == "ok"
-    return notebook
+from faults import until
+from kernels import Notebook
 
 
 def test_ten_cells_queued_behind_a_synchronous_call_all_answer_in_order(opened: Notebook) -> None:
@@ -145,16 +65,17 @@ def test_the_archived_nest_asyncio_is_named_where_it_would_lose_messages(opened:
     assert opened.run("await session.aio.run(0.1)")["status"] == "ok"
 
 
-@pytest.mark.parametrize("group", [False, True])
-def test_a_killed_kernel_leaves_nothing(opened: Notebook, hermes_pids: Callable[[], set[int]], group: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGTERM, False)]
+)
+def test_a_killed_kernel_leaves_nothing(
+    opened: Notebook, hermes_pids: Callable[[], set[int]], number: int, group: bool
+) -> None:
     assert opened.run("session.resume()")["status"] == "ok"
     running = hermes_pids() - {opened.pid}
     assert len(running) == 3
-    (os.killpg if group else os.kill)(opened.pid, signal.SIGKILL)
-    limit = time.monotonic() + promised(2.5)
-    while hermes_pids() & running:
-        assert time.monotonic() < limit, "left behind"
-        time.sleep(0.001)
+    (os.killpg if group else os.kill)(opened.pid, number)
+    until(lambda: not hermes_pids() & running, promised(2.5))
 
 
 CELLS = [
