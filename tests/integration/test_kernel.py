@@ -65,6 +65,20 @@ def test_the_archived_nest_asyncio_is_named_where_it_would_lose_messages(opened:
     assert opened.run("await session.aio.run(0.1)")["status"] == "ok"
 
 
+def test_a_session_works_without_autoawait_in_async_with_and_from_a_subshell(opened: Notebook, counters: Path) -> None:
+    cell = f"async with hermes.AsyncSession.from_yaml({str(counters)!r}, name='third') as third: await third.run(0.1)"
+    assert opened.run(cell)["status"] == "ok"
+    assert opened.value("str(third.state), third.frame") == "('closed', 10)"
+    assert opened.run("%autoawait off")["status"] == "ok"
+    assert opened.run("session.run(0.1)")["status"] == "ok"
+    assert opened.run_in_subshell("session.step(5); session['a.push'] = 1.0")["status"] == "ok"
+    assert opened.value("session.frame, session['a.push']") == "(15, 1.0)"
+    cell = f"import hermes; other = hermes.Session.from_yaml({str(counters)!r}, name='other'); other.start()"
+    assert opened.run_in_subshell(cell)["status"] == "ok"
+    assert opened.value("other.step(4)") == "4"
+    assert opened.run("session.close(); other.close()")["status"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("number", "group"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGTERM, False)]
 )

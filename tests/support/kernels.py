@@ -50,6 +50,16 @@ class Notebook:
         """Run one cell and return its reply."""
         return self.answer(self.queue(cell)[0])
 
+    def run_in_subshell(self, cell: str) -> dict[str, Any]:
+        """Run one cell on a thread beside the main one, as a front end may, and return its reply."""
+        request = self.client.session.msg("create_subshell_request", {})
+        self.client.control_channel.send(request)
+        subshell = self.client.get_control_msg(timeout=PATIENCE)["content"]["subshell_id"]
+        message = self.client.session.msg("execute_request", {"code": cell, "silent": False})
+        message["header"]["subshell_id"] = subshell
+        self.client.shell_channel.send(message)
+        return self.answer(message["header"]["msg_id"])
+
     def value(self, expression: str) -> str:
         """Return the text of an expression's value in the kernel."""
         message = self.client.execute("", user_expressions={"value": expression})
