@@ -11,7 +11,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from hermes.backplane.patterns import expand_patterns
 from hermes.backplane.signals import SignalRegistry, Value
@@ -21,6 +21,7 @@ from hermes.config import HermesConfig
 from hermes.crossing import on_loop
 from hermes.errors import HermesError, NotExported, NotReady, NotReplaced
 from hermes.export import case_text, sets_of_epoch
+from hermes.frametime import FrameClock
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
@@ -29,11 +30,16 @@ from hermes.lifecycle import State, Verb
 from hermes.mirror import Journal
 from hermes.module import Module
 from hermes.modulesource import target_source
+from hermes.notebook.front import Front
 from hermes.planning import module_plan, with_code
 from hermes.run import Observer, Run
 from hermes.sessionparts import Parts, configured
 from hermes.status import Status
 from hermes.timing import Timing
+
+if TYPE_CHECKING:
+    from hermes.notebook.plot import Plot
+    from hermes.notebook.table import SignalTable
 
 _in_notebook: weakref.WeakValueDictionary[str, AsyncSession] = weakref.WeakValueDictionary()
 
@@ -62,6 +68,7 @@ class AsyncSession:
         self.config = configured(config, modules, parts)
         self._home = home
         self._run = Run(self.config, port, serve)
+        self._front = Front(self.config.name, self._run.feed)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -196,6 +203,27 @@ class AsyncSession:
         """
         return self._run.feed.history(patterns, last)
 
+    def plot(self, *axes: Patterns, window: float = 30.0) -> Plot:
+        """Return a live plot over the newest `window` seconds of simulation time, to be displayed in a notebook.
+
+        Each argument is one axes: a name or pattern, or several, as in ``plot("plane.altitude", ("plane.pitch",
+        "autopilot.pitch_target"))``; without one, all signals share one. It needs ``hermes-sim[notebook]``. Raises
+        NotReady before start, UnknownSignal with suggestions, or BadParams.
+        """
+        registry = self._run.memory("plot").registry
+        assert self._loop is not None
+        clock = FrameClock(*self.config.execution.rate.as_integer_ratio())
+        return self._front.plot(axes, window, registry, clock, self._loop)
+
+    def table(self, patterns: Patterns = ("*",)) -> SignalTable:
+        """Return a live table of the newest values of some signals, to be displayed in a notebook.
+
+        It needs ``hermes-sim[notebook]``. Raises NotReady before start, or UnknownSignal with suggestions.
+        """
+        registry = self._run.memory("table").registry
+        assert self._loop is not None
+        return self._front.table(patterns, registry, self._loop)
+
     # -- the verbs
 
     async def start(self) -> None:
@@ -306,7 +334,7 @@ class AsyncSession:
         if self._loop is None:
             self._run.mirror.state = State.CLOSED
         elif self.state is not State.CLOSED:
-            await on_loop(self._loop, self._run.close())
+            await on_loop(self._loop, self._close())
 
     def kill(self) -> None:
         """End engine and modules at once, without a loop: for the interpreter's last moments only."""
@@ -317,6 +345,10 @@ class AsyncSession:
         self._run.memory(action)
         assert self._loop is not None
         return await on_loop(self._loop, self._run.request(action, **fields))
+
+    async def _close(self) -> None:
+        await self._run.close()
+        self._front.close()
 
     async def _replace(self) -> None:
         """Close the notebook's open session of the same name: a cell that is run again must not leak it."""

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
@@ -29,6 +29,10 @@ from hermes.run import Observer
 from hermes.sessionparts import Parts, configured
 from hermes.status import Status
 from hermes.timing import Timing
+
+if TYPE_CHECKING:
+    from hermes.notebook.plot import Plot
+    from hermes.notebook.table import SignalTable
 
 T = TypeVar("T")
 
@@ -163,6 +167,21 @@ class Session:
         Raises NotReady, UnknownSignal or BadParams.
         """
         return self.aio.history(patterns, last)
+
+    def plot(self, *axes: Patterns, window: float = 30.0) -> Plot:
+        """Return a live plot over the newest `window` seconds of simulation time; each argument is one axes.
+
+        ``session.plot("plane.altitude", ("plane.pitch", "autopilot.pitch_target"))`` has two axes, the second with two
+        signals; patterns are allowed. It needs ``hermes-sim[notebook]``. Raises NotReady, UnknownSignal or BadParams.
+        """
+        return self.aio.plot(*axes, window=window)
+
+    def table(self, patterns: Patterns = ("*",)) -> SignalTable:
+        """Return a live table of the newest values of some signals, by name or pattern.
+
+        It needs ``hermes-sim[notebook]``. Raises NotReady or UnknownSignal.
+        """
+        return self.aio.table(patterns)
 
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""

@@ -122,6 +122,24 @@ class Feed:
         table = as_table(words, table_dtype(signals, with_epoch=False))
         return History(table, signals, store.epoch, Missed(missed), _since(decimated, since))
 
+    def rows(self, signals: Sequence[int], epoch: int, since: int, last: int) -> tuple[int, Words]:
+        """Return the current epoch, and rows of frame, time and the cells at these indices of its newest frames.
+
+        Those are the newest frame and the `last` before it; where `epoch` is still the current one, only those from
+        number `since` on. A frame that was published again has its newest values.
+        """
+        with self.lock:
+            self.drain()
+            store = self._store
+            oldest = max(0, store.newest_frame() - last)
+            return store.epoch, store.select(signals, max(oldest, since) if epoch == store.epoch else oldest)
+
+    @property
+    def committed(self) -> int:
+        """The newest committed sequence: as long as it stays the same, so do all rows."""
+        with self.lock:
+            return self._position if self._shm is None else self._shm.committed
+
     def record(self, patterns: Patterns, *, lossless: bool) -> Recording:
         """Return a recording that begins with the newest committed frame; raises NotReady and UnknownSignal.
 

@@ -1,0 +1,145 @@
+"""The hub: what all plots and tables of one session show travels in one message a tick, through one hidden widget.
+
+On the session's loop a timer ticks while a page shows something, and only then. A tick sends at most one message, and
+only where something has been committed since and the `Gate` lets it go. Pages say what they show and what they have
+drawn; such a word arrives on any thread and is handed over to the loop. When the session is closed there is no timer
+any more: a page that asks then is answered on the thread on which it asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from ipywidgets import Widget
+from traitlets import Unicode
+
+from hermes.history.feed import Feed
+from hermes.notebook.gate import Gate, Leave
+from hermes.notebook.streams import Stream, message
+
+TICK_HZ = 25
+"""Messages a second, at most."""
+
+
+class Hub(Widget):  # type: ignore[misc]  # ipywidgets has no types
+    """One session's. `close_down` ends it; what it showed stays where it is shown.
+
+    It is a plain widget model, which every front end has: nothing needs to be loaded before it can listen.
+    """
+
+    _model_name = Unicode("WidgetModel").tag(sync=True)
+    _model_module = Unicode("@jupyter-widgets/base").tag(sync=True)
+    _model_module_version = Unicode("2.0.0").tag(sync=True)
+
+    def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+        """Prepare to show what `feed` has; `loop` is the session's."""
+        self._feed = weakref.ref(feed)  # a widget lives as long as its kernel; the history need not
+        self._loop = loop
+        self._lock = Lock()
+        self._gate = Gate()
+        self._streams: dict[str, Stream] = {}
+        self._fresh: set[str] = set()
+        self._committed = -1
+        self._timer: asyncio.Handle | None = None
+        self._ended = False
+        super().__init__()
+        self.on_msg(self._on_message)
+        self._unpin()
+
+    def add(self, name: str, stream: Stream) -> None:
+        """Serve a plot or a table from now on; on any thread."""
+        with self._lock:
+            self._streams[name] = stream
+
+    def remove(self, name: str) -> None:
+        """Serve it no more; on any thread."""
+        with self._lock:
+            self._streams.pop(name, None)
+
+    def close_down(self) -> None:
+        """Send what is still missing, and end the timer; on the session's loop, after its last frame."""
+        if not self._ended:
+            self._ended = True
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if len(self._gate):
+                self._send(time.monotonic(), again=False)
+
+    # -- from the pages
+
+    def _on_message(self, _widget: Widget, content: Any, _buffers: Any) -> None:
+        """Hand over what a page says; called on any thread."""
+        if self._ended or self._loop.is_closed():
+            self._answer_late(content)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._hear, content)
+        except RuntimeError:  # the loop was closed at this moment
+            self._answer_late(content)
+
+    def _hear(self, content: Mapping[str, Any]) -> None:
+        new = self._gate.hear(content["page"], content["shows"], content["drawn"], time.monotonic())
+        self._fresh.update(new, content["asks"])
+        if self._ended:
+            self._answer_late(content)
+        elif self._timer is None and len(self._gate):
+            self._timer = self._loop.call_soon(self._tick)
+
+    def _answer_late(self, content: Mapping[str, Any]) -> None:
+        """Answer a page that asks after the session has ended, with everything it asks for, at once."""
+        with self._lock:
+            wanted = [stream for name, stream in self._streams.items() if name in content["asks"]]
+        self._deliver(self._gate.sent(time.monotonic()), wanted, again=True)
+
+    # -- on the loop
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        leave = self._gate.leave(now)
+        if leave is not Leave.NONE:
+            self._send(now, again=leave is Leave.AGAIN)
+        if len(self._gate):
+            self._timer = self._loop.call_later(1 / TICK_HZ, self._tick)
+
+    def _send(self, now: float, *, again: bool) -> None:
+        feed = self._feed()
+        if feed is None:
+            return
+        committed = feed.committed
+        moved, self._committed = committed != self._committed, committed
+        if not (moved or again or self._fresh):
+            return
+        wanted = self._gate.shown if moved or again else self._fresh & self._gate.shown
+        with self._lock:
+            streams = {name: self._streams[name] for name in wanted if name in self._streams}
+        for name in self._fresh & set(streams):
+            streams[name].restart()
+        self._fresh.clear()
+        if streams:
+            self._deliver(self._gate.sent(now), list(streams.values()), again=again)
+
+    def _deliver(self, number: int, streams: list[Stream], *, again: bool) -> None:
+        feed = self._feed()
+        if feed is None or not streams:
+            return
+        for stream in streams if again else ():
+            stream.restart()
+        blocks = [block for stream in streams if (block := stream.block(feed)) is not None]
+        header, payload = message(number, blocks)
+        self.send(header, [payload])
+        self._unpin()
+
+    def _unpin(self) -> None:
+        """Let pages decide on which of the kernel's threads they are heard.
+
+        Else ipykernel sends their answers to the thread of the cell in whose name the last message went out, and
+        there they wait until that cell, and all that are queued behind it, have run.
+        """
+        self.comm.__dict__.pop("_reply_subshell_id", None)
