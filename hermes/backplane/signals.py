@@ -114,6 +114,11 @@ class Signal(NamedTuple):
             words += f", within {self.limits[0]:g} to {self.limits[1]:g}"
         return words + (f", in {self.unit}" if self.unit else "")
 
+    def _repr_html_(self) -> str:
+        from hermes.backplane.signaltable import signal_html  # noqa: PLC0415 - only a notebook needs it
+
+        return signal_html(self)
+
 
 def encode_cell(signal: Signal, value: object) -> int:
     """Return `value` as the signal's cell.
@@ -262,6 +267,11 @@ class SignalRegistry:
     def list_module(self, module: str) -> list[str]:
         """Return the qualified names of one module's signals, in index order."""
         return [signal.qualified for signal in self._signals if signal.module == module]
+
+    def _repr_html_(self) -> str:
+        from hermes.backplane.signaltable import signals_html  # noqa: PLC0415 - only a notebook needs it
+
+        return signals_html(self._signals)
 
     def _likeness(self, folded: str) -> npt.NDArray[np.float64]:
         """Return for every name the most that its ratio in difflib can be: that of the letters it shares."""

@@ -12,9 +12,9 @@ from hermes.backplane.signals import Signal, SignalRegistry
 from hermes.errors import BadParams, HermesError
 from hermes.frametime import FrameClock, exact_seconds
 from hermes.history.feed import Feed, Patterns
+from hermes.notebook.hub import Hub
 
 if TYPE_CHECKING:
-    from hermes.notebook.hub import Hub
     from hermes.notebook.plot import Plot
     from hermes.notebook.table import SignalTable
 
@@ -62,9 +62,9 @@ class Front:
 
     def _open_hub(self, loop: asyncio.AbstractEventLoop) -> Hub:
         if self._hub is None:
-            from hermes.notebook.hub import Hub  # noqa: PLC0415 - needs optional packages
+            from hermes.notebook.channel import Channel  # noqa: PLC0415 - needs optional packages
 
-            self._hub = Hub(self._feed, loop)
+            self._hub = Hub(self._feed, loop, Channel())
         return self._hub
 
 

@@ -11,12 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
-
-from ipywidgets import Widget
-from traitlets import Unicode
+from typing import Any, Protocol
 
 from hermes.history.feed import Feed
 from hermes.notebook.gate import Gate, Leave
@@ -26,20 +23,26 @@ TICK_HZ = 25
 """Messages a second, at most."""
 
 
-class Hub(Widget):  # type: ignore[misc]  # ipywidgets has no types
-    """One session's. `close_down` ends it; what it showed stays where it is shown.
+class Pages(Protocol):
+    """How a hub reaches the pages; see `hermes.notebook.channel.Channel`."""
 
-    It is a plain widget model, which every front end has: nothing needs to be loaded before it can listen.
-    """
+    model_id: str
 
-    _model_name = Unicode("WidgetModel").tag(sync=True)
-    _model_module = Unicode("@jupyter-widgets/base").tag(sync=True)
-    _model_module_version = Unicode("2.0.0").tag(sync=True)
+    def listen(self, heard: Callable[[Any], None]) -> None:
+        """Call `heard` with what a page says, on any thread."""
 
-    def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+    def post(self, header: dict[str, Any], payload: bytes) -> None:
+        """Send to every page; on any thread."""
+
+
+class Hub:
+    """One session's. `close_down` ends it; what it showed stays where it is shown."""
+
+    def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop, pages: Pages) -> None:
         """Prepare to show what `feed` has; `loop` is the session's."""
         self._feed = weakref.ref(feed)  # a widget lives as long as its kernel; the history need not
         self._loop = loop
+        self._pages = pages
         self._lock = Lock()
         self._gate = Gate()
         self._streams: dict[str, Stream] = {}
@@ -47,9 +50,8 @@ class Hub(Widget):  # type: ignore[misc]  # ipywidgets has no types
         self._committed = -1
         self._timer: asyncio.Handle | None = None
         self._ended = False
-        super().__init__()
-        self.on_msg(self._on_message)
-        self._unpin()
+        self.model_id = pages.model_id
+        pages.listen(self._on_message)
 
     def add(self, name: str, stream: Stream) -> None:
         """Serve a plot or a table from now on; on any thread."""
@@ -73,7 +75,7 @@ class Hub(Widget):  # type: ignore[misc]  # ipywidgets has no types
 
     # -- from the pages
 
-    def _on_message(self, _widget: Widget, content: Any, _buffers: Any) -> None:
+    def _on_message(self, content: Any) -> None:
         """Hand over what a page says; called on any thread."""
         if self._ended or self._loop.is_closed():
             self._answer_late(content)
@@ -133,13 +135,4 @@ class Hub(Widget):  # type: ignore[misc]  # ipywidgets has no types
             stream.restart()
         blocks = [block for stream in streams if (block := stream.block(feed)) is not None]
         header, payload = message(number, blocks)
-        self.send(header, [payload])
-        self._unpin()
-
-    def _unpin(self) -> None:
-        """Let pages decide on which of the kernel's threads they are heard.
-
-        Else ipykernel sends their answers to the thread of the cell in whose name the last message went out, and
-        there they wait until that cell, and all that are queued behind it, have run.
-        """
-        self.comm.__dict__.pop("_reply_subshell_id", None)
+        self._pages.post(header, payload)
