@@ -30,6 +30,7 @@ from hermes.lifecycle import State, Verb
 from hermes.mirror import Journal
 from hermes.module import Module
 from hermes.modulesource import target_source
+from hermes.notebook import controls_of
 from hermes.notebook.front import Front
 from hermes.planning import module_plan, with_code
 from hermes.run import Observer, Run
@@ -38,6 +39,7 @@ from hermes.status import Status
 from hermes.timing import Timing
 
 if TYPE_CHECKING:
+    from hermes.notebook.controls import Controls
     from hermes.notebook.plot import Plot
     from hermes.notebook.table import SignalTable
 
@@ -188,6 +190,16 @@ class AsyncSession:
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
         self._run.observers.append(observer)
+
+    def controls(self) -> Controls:
+        """Return a panel for a notebook: buttons, state, fields for every writable signal, a console.
+
+        It follows what anybody does. May be called on any thread, and more than once. Raises NotReady, SessionClosed,
+        and HermesError, naming what to install, where ipywidgets is missing.
+        """
+        self._run.memory("controls()")
+        assert self._loop is not None
+        return controls_of(self._run, self._loop)
 
     async def timing(self) -> Timing:
         """Return how long modules and frames have taken since the last reset, and the rate they could hold."""

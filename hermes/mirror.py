@@ -60,6 +60,10 @@ class Mirror:
         """
         return Journal(json.loads(line) for line in list(self._journal))
 
+    def newest_entries(self, count: int) -> list[dict[str, Any]]:
+        """Return the last `count` entries of the journal, in order."""
+        return [json.loads(line) for line in self._journal[-count:]]
+
     def take(self, record: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """Take over one record of the engine; return the event it is, with its fields, or None."""
         if "state" in record:

@@ -49,7 +49,11 @@ log = logging.getLogger("hermes.session")
 _PAUSE_SECONDS = 0.5
 
 Observer = Callable[[str, Mapping[str, Any]], None]
-"""Gets an event's name and fields."""
+"""Gets an event's name and fields.
+
+A run's `followers` also get ``journal`` with the entry of a command that took effect, ``state`` where it changed
+without an event, and ``closed`` last of all. They are called at once, on the loop, and only take note.
+"""
 
 
 class Run:
@@ -63,6 +67,7 @@ class Run:
         self.mirror = Mirror()
         self.feed = Feed(config.backplane.history_mib << 20)
         self.observers: list[Observer] = []
+        self.followers: list[Observer] = []
         self.server: HermesServer | None = None
         self.file: ConnectionFile | None = None
         self._perturbation = perturbation
@@ -105,6 +110,7 @@ class Run:
 
     def notice(self, event: str, fields: Mapping[str, Any]) -> None:
         """Hand an event of the server's own to the observers."""
+        self._follow(event, fields)
         for observer in self.observers:
             asyncio.get_running_loop().call_soon(observer, event, fields)
 
@@ -263,6 +269,7 @@ class Run:
             self.feed.close()
             self._last = shm.snapshot()
             shm.close()
+        self._follow("closed", {})
 
     def _on_record(self, record: dict[str, Any]) -> None:
         if record["type"] == "started":
@@ -278,6 +285,12 @@ class Run:
         self.feed.hear(record)
         if event is not None:
             self._publish(*event)
+        elif record["type"] in ("journal", "state"):
+            self._follow(record["type"], record.get("entry", {}))
+
+    def _follow(self, what: str, fields: Mapping[str, Any]) -> None:
+        for follower in tuple(self.followers):
+            follower(what, fields)
 
     def _redeclare(self, rows: Iterable[tuple[str, int, str]]) -> None:
         """Take over the initial values (as cells) and descriptions that a module's new process has declared."""

@@ -31,6 +31,7 @@ from hermes.status import Status
 from hermes.timing import Timing
 
 if TYPE_CHECKING:
+    from hermes.notebook.controls import Controls
     from hermes.notebook.plot import Plot
     from hermes.notebook.table import SignalTable
 
@@ -186,6 +187,14 @@ class Session:
     def observe(self, observer: Observer) -> None:
         """Call `observer(event, fields)` for every event, on the session's loop, in a callback of its own."""
         self.aio.observe(observer)
+
+    def controls(self) -> Controls:
+        """Return a panel for a notebook: buttons, state, fields for every writable signal, a console.
+
+        It follows what anybody does. Raises NotReady, SessionClosed, and HermesError, naming what to install, where
+        ipywidgets is missing.
+        """
+        return self.aio.controls()
 
     def timing(self) -> Timing:
         """Return how long modules and frames have taken since the last reset, and the rate they could hold."""
