@@ -121,7 +121,7 @@ class Board:
     def _grid(self, module: str) -> ipywidgets.GridBox:
         if module not in self._modules:
             self._headings[module] = self._looks.label(html.escape(module), "heading")
-            self._modules[module] = ipywidgets.GridBox(layout=self._looks.module, _dom_classes=("hermes-module",))
+            self._modules[module] = ipywidgets.GridBox(layout=self._looks.layout, _dom_classes=("hermes-module",))
         return self._modules[module]
 
     def _cell(self, signal: Signal, cells: bytes) -> int:

@@ -43,12 +43,12 @@ CONSOLE_SECONDS = 0.25
 """Between two updates of the console, which is the largest of them."""
 
 _LEVERS = (
-    (Verb.RESUME, "Run", "play", "success", "Run until paused"),
-    (Verb.PAUSE, "Pause", "pause", "warning", "Stop at the next frame boundary"),
-    (Verb.STEP, "Step", "step-forward", "", "Compute as many frames as the field says, as fast as possible"),
-    (Verb.RESET, "Reset", "refresh", "", "Put every module back to its initial conditions, time to 0"),
+    (Verb.RESUME, "Run", "play", "Run until paused"),
+    (Verb.PAUSE, "Pause", "pause", "Stop at the next frame boundary"),
+    (Verb.STEP, "Step", "step-forward", "Compute as many frames as the field says, as fast as possible"),
+    (Verb.RESET, "Reset", "refresh", "Put every module back to its initial conditions, time to 0"),
 )
-"""Verb, text, icon, style and tooltip of each button."""
+"""Verb, text, icon and tooltip of each button."""
 
 
 class Controls(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -93,10 +93,8 @@ class Controls(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             ipywidgets.Box([self.lines], _dom_classes=("hermes-console",)),
         ]
 
-    def _button(self, verb: Verb, text: str, icon: str, style: str, tooltip: str) -> ipywidgets.Button:
-        button = ipywidgets.Button(
-            description=text, icon=icon, button_style=style, tooltip=tooltip, _dom_classes=(f"hermes-{verb}",)
-        )
+    def _button(self, verb: Verb, text: str, icon: str, tooltip: str) -> ipywidgets.Button:
+        button = ipywidgets.Button(description=text, icon=icon, tooltip=tooltip, _dom_classes=(f"hermes-{verb}",))
         button.on_click(partial(self._clicked, verb))
         return button
 
@@ -189,7 +187,7 @@ class Controls(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             for verb, button in self.buttons.items():
                 button.disabled = verb not in verbs
             self.count.disabled = Verb.STEP not in verbs
-            self.status.value = shown.status_html(run.status())
+            self.status.value = shown.status_html({"session": self._name, **run.status()})
             self._show_failure(run.mirror.failure)
             self.board.show(run.newest(), locked=Verb.SET not in verbs, typing=self.typing.index)
             self._show_console()
@@ -222,7 +220,7 @@ class Controls(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             for button in self.buttons.values():
                 button.disabled = True
             self.count.disabled = True
-            self.status.value = shown.closed_html(last.time, last.frame)
+            self.status.value = shown.closed_html(self._name, last.time, last.frame)
             self.board.end(last)
             self._show_console(at_once=True)
         self._last = last

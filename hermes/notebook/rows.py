@@ -18,26 +18,16 @@ from hermes.notebook.outbox import Outbox
 
 
 class Looks:
-    """Layouts and styles that all rows share: a widget would make two models of its own for them."""
+    """The layout and the styles that all rows share: each widget would else make models of its own for them."""
 
     def __init__(self) -> None:
-        self.name = ipywidgets.Layout(grid_column="1", margin="0", width="auto", height="auto")
-        self.middle = ipywidgets.Layout(grid_column="2", margin="0 4px", width="auto")
-        self.field = ipywidgets.Layout(grid_column="3", margin="0", width="auto")
-        self.checkbox = ipywidgets.Layout(grid_column="2 / 4", margin="0", width="auto", height="24px")
-        self.unit = ipywidgets.Layout(grid_column="4", margin="0", width="auto", height="auto")
-        self.heading = ipywidgets.Layout(grid_column="1 / -1", margin="0", width="auto", height="auto")
-        self.module = ipywidgets.Layout()
-        self.html = ipywidgets.HTML().style
-        self.text = ipywidgets.Text().style
-        self.slider = ipywidgets.FloatSlider().style
-        self.check = ipywidgets.Checkbox().style
+        self.layout = ipywidgets.Layout()
+        kinds = (ipywidgets.HTML, ipywidgets.Text, ipywidgets.FloatSlider, ipywidgets.Checkbox)
+        self.html, self.text, self.slider, self.check = (kind.class_traits()["style"].klass() for kind in kinds)
 
     def label(self, value: str, kind: str) -> ipywidgets.HTML:
-        """Return a piece of text in the column that is meant for its kind."""
-        return ipywidgets.HTML(
-            value=value, layout=getattr(self, kind), style=self.html, _dom_classes=(f"hermes-{kind}",)
-        )
+        """Return a piece of text; its kind says in which column it stands."""
+        return ipywidgets.HTML(value=value, layout=self.layout, style=self.html, _dom_classes=(f"hermes-{kind}",))
 
 
 class Row:
@@ -93,7 +83,7 @@ class Row:
         common: dict[str, Any] = {"guard": self._guard, "tooltip": shown.hint(self.signal)}
         if fields.suited(self.signal) is fields.Suited.CHECKBOX:
             self.checkbox = Checkbox(
-                value=bool(value), indent=False, layout=looks.checkbox, style=looks.check,
+                value=bool(value), indent=False, layout=looks.layout, style=looks.check,
                 _dom_classes=("hermes-checkbox", self._mark), **common,
             )  # fmt: skip
             self.checkbox.observe(self._checked, "value")
@@ -101,13 +91,14 @@ class Row:
         if self._grid is not None:
             self.slider = Slider(
                 min=float(self._grid.low), max=float(self._grid.high), step=float(self._grid.step),
-                value=float(self._grid.value(self._grid.position(value))), readout=False, layout=looks.middle,
+                value=float(self._grid.value(self._grid.position(value))), readout=False, layout=looks.layout,
                 style=looks.slider, _dom_classes=("hermes-slider", self._mark), **common,
             )  # fmt: skip
             self.slider.observe(self._slid, "value")
+        alone = ("hermes-alone",) if self.slider is None else ()
         self.text = Text(
-            value=fields.text_of(value), continuous_update=False, layout=looks.field, style=looks.text,
-            _dom_classes=("hermes-field", self._mark), **common,
+            value=fields.text_of(value), continuous_update=False, layout=looks.layout, style=looks.text,
+            _dom_classes=("hermes-field", self._mark, *alone), **common,
         )  # fmt: skip
         self.text.observe(self._typed, "value")
 

@@ -29,6 +29,7 @@ def enabled(state: State, *, single_frame: bool) -> frozenset[Verb]:
 def status_html(status: Mapping[str, Any]) -> str:
     """Return state, time, frame, real-time factor, overruns and clients as one line; `status` as a client gets it."""
     parts = [
+        _session(status["session"]),
         badge(status["state"]),
         _part("time", f"{status['time']:.3f}", "s"),
         _part("frame", str(status["frame"]), "frame", before=True),
@@ -39,10 +40,15 @@ def status_html(status: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def closed_html(time: float, frame: int) -> str:
+def closed_html(name: str, time: float, frame: int) -> str:
     """Return the line of a session that is closed."""
-    parts = [badge(State.CLOSED), _part("time", f"{time:.3f}", "s"), _part("frame", str(frame), "frame", before=True)]
-    return "".join(parts) + "<span class='hermes-note'>this session is closed; make a new one to go on</span>"
+    at = _part("time", f"{time:.3f}", "s") + _part("frame", str(frame), "frame", before=True)
+    note = "<span class='hermes-note'>this session is closed; make a new one to go on</span>"
+    return _session(name) + badge(State.CLOSED) + at + note
+
+
+def _session(name: str) -> str:
+    return f"<span class='hermes-session' title='{html.escape(name, quote=True)}'>{html.escape(name)}</span>"
 
 
 def badge(state: str) -> str:

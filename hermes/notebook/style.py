@@ -10,25 +10,26 @@ STYLE = """<style>
   font-family: var(--hermes-mono); font-variant-numeric: tabular-nums; font-weight: normal; }
 .hermes-hidden { display: none !important; }
 .hermes-toolbar { gap: 4px; align-items: center; flex-flow: row wrap; overflow: visible; }
-.hermes-toolbar .jupyter-button { margin: 0; width: auto; padding: 0 10px; height: 26px; line-height: 26px; }
-.hermes-toolbar .jupyter-button .fa { margin-right: 5px; }
+.hermes-toolbar .jupyter-button { margin: 0; width: auto; padding: 0 9px; height: 26px; line-height: 26px; }
+.hermes-toolbar .jupyter-button .fa, .hermes-toolbar .jupyter-button i { margin-right: 5px; }
+.hermes-resume i { color: #16a34a; } .hermes-pause i { color: #d97706; }
 .hermes-controls .jupyter-button:focus-visible, .hermes-controls input:focus-visible,
 .hermes-controls .noUi-handle:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 .hermes-controls .widget-text { margin: 0; }
-.hermes-step-count { width: 64px; margin: 0 6px 0 -3px !important; }
+.hermes-step-count { width: 52px; margin: 0 6px 0 -3px !important; }
 .hermes-controls .hermes-step-count input, .hermes-controls .hermes-field input {
-  height: 22px; text-align: right; padding: 0 5px; font-size: var(--hermes-size); }
+  height: 22px; text-align: right; text-overflow: ellipsis; padding: 0 5px; font-size: var(--hermes-size); }
 .hermes-step-count.widget-text, .hermes-step-count input { height: 26px !important; }
 .hermes-status { margin-left: 4px; }
-.hermes-status .widget-html-content { display: flex; flex-flow: row wrap; align-items: center; gap: 2px 14px; }
+.hermes-status .widget-html-content { display: flex; flex-flow: row wrap; align-items: center; gap: 2px 10px; }
 .hermes-badge { display: inline-block; min-width: 62px; padding: 0 8px; border-radius: 3px; text-align: center;
   line-height: 20px; font-weight: 600; color: #fff; background: #6b7280; }
 .hermes-is-paused { background: #b45309; } .hermes-is-running { background: #15803d; }
 .hermes-is-finished { background: #1d4ed8; } .hermes-is-failed { background: #b91c1c; }
 .hermes-part { color: var(--hermes-dim); white-space: nowrap; }
 .hermes-part b { color: var(--jp-ui-font-color1, #222); display: inline-block; text-align: right; }
-.hermes-time b { min-width: 9ch; } .hermes-frame b { min-width: 7ch; text-align: left !important; }
-.hermes-factor b { min-width: 5ch; }
+.hermes-time b { min-width: 8ch; } .hermes-frame b { min-width: 6ch; text-align: left; }
+.hermes-session { font-weight: 600; max-width: 16ch; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .hermes-note { color: var(--hermes-dim); }
 .hermes-failure .widget-html-content { border-left: 3px solid #b91c1c; padding: 2px 10px;
   background: color-mix(in srgb, #b91c1c 10%, transparent); }
@@ -38,15 +39,21 @@ STYLE = """<style>
 .hermes-searching { align-items: center; gap: 8px; overflow: visible; }
 .hermes-search { width: 260px; } .hermes-search input { height: 24px; font-size: var(--hermes-size); }
 .hermes-matches { color: var(--hermes-dim); }
-.hermes-fields { flex-flow: row wrap; align-items: flex-start; gap: 4px 28px; max-height: 420px; overflow: auto;
+.hermes-fields { flex-flow: row wrap; align-items: flex-start; gap: 4px 14px; max-height: 420px; overflow: auto;
   padding: 0 2px; }
-.hermes-module { display: grid; grid-template-columns: 128px 150px 148px minmax(70px, auto); align-items: center;
-  gap: 1px 4px; overflow: visible; }
+.hermes-module { display: grid; grid-template-columns: 108px 90px 110px 96px; align-items: center; gap: 1px 4px;
+  overflow: visible; }
+.hermes-module > .jupyter-widgets { margin: 0; width: auto; min-width: 0; }
+.hermes-module > .hermes-heading { grid-column: 1 / -1; } .hermes-module > .hermes-name { grid-column: 1; }
+.hermes-module > .hermes-slider { grid-column: 2; margin: 0 6px; } .hermes-module > .hermes-field { grid-column: 3; }
+.hermes-module > .hermes-field.hermes-alone { grid-column: 2 / 4; }
+.hermes-module > .hermes-checkbox { grid-column: 2 / 4; height: 24px; }
+.hermes-module > .hermes-unit { grid-column: 4; overflow: visible; }
 .hermes-heading .widget-html-content { font-weight: 600; border-bottom: 1px solid var(--hermes-line); }
-.hermes-name, .hermes-unit { overflow: hidden; } .hermes-controls .hermes-name .widget-html-content {
+.hermes-name { overflow: hidden; } .hermes-controls .hermes-name .widget-html-content {
   overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .hermes-unit .widget-html-content { white-space: nowrap; padding-left: 2px; }
-.hermes-limits { color: var(--hermes-dim); font-size: 11px; font-family: var(--hermes-mono); margin-left: 6px; }
+.hermes-limits { color: var(--hermes-dim); font-size: 11px; font-family: var(--hermes-mono); margin-left: 2px; }
 .hermes-module .hermes-slider { height: 24px; } .hermes-module .hermes-field { height: 24px; align-items: center; }
 .hermes-console { border: 1px solid var(--hermes-line); max-height: 150px; overflow: auto;
   display: flex; flex-flow: column-reverse; resize: vertical; }
