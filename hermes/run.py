@@ -51,8 +51,8 @@ _PAUSE_SECONDS = 0.5
 Observer = Callable[[str, Mapping[str, Any]], None]
 """Gets an event's name and fields.
 
-A run's `followers` also get ``journal`` with the entry of a command that took effect, ``state`` where it changed
-without an event, and ``closed`` last of all. They are called at once, on the loop, and only take note.
+A run's `followers` also get ``journal`` with the entry of a command that took effect, ``state`` where state, frame or
+values may have changed without an event, and ``closed`` last of all. They are called at once and only take note.
 """
 
 
@@ -285,8 +285,10 @@ class Run:
         self.feed.hear(record)
         if event is not None:
             self._publish(*event)
-        elif record["type"] in ("journal", "state"):
-            self._follow(record["type"], record.get("entry", {}))
+        elif record["type"] == "journal":
+            self._follow("journal", record["entry"])
+        elif record["type"] in ("state", "reply"):
+            self._follow("state", {})
 
     def _follow(self, what: str, fields: Mapping[str, Any]) -> None:
         for follower in tuple(self.followers):
