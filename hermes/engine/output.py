@@ -1,7 +1,8 @@
 """What modules print: drained by one thread with a bound, kept as last lines, handed on with module and frame.
 
 A module that prints faster than this reads blocks on its own pipe: its own loss. The thread touches nothing of the
-frame loop; `handed_on` must be quick and may drop.
+frame loop; `handed_on` must be quick and may drop. Lines stay bytes until somebody wants to read them: of what a noisy
+module prints nearly all is dropped, and the frame loop shares its interpreter with this thread.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 LINE_LIMIT = 2_000
 """Bytes of a line that are kept; a longer line is cut into several."""
+
+T = TypeVar("T")
 
 _KEPT_LINES = 20
 _CHUNK = 1 << 16
@@ -28,25 +32,32 @@ class _Stream:
         self.module = module
         self.key = key
         self.name = name
-        self.last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.last: deque[bytes] = deque(maxlen=_KEPT_LINES)
         self._rest = b""
 
-    def take(self, data: bytes, *, final: bool = False) -> list[str]:
+    def take(self, data: bytes, *, final: bool = False) -> list[bytes]:
         whole = self._rest + data
         *pieces, self._rest = whole.split(b"\n")
         while len(self._rest) > LINE_LIMIT or (final and self._rest):
             pieces.append(self._rest[:LINE_LIMIT])
             self._rest = self._rest[LINE_LIMIT:]
-        lines = [piece[at : at + LINE_LIMIT] for piece in pieces for at in range(0, max(len(piece), 1), LINE_LIMIT)]
-        texts = [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
-        self.last.extend(texts)
-        return texts
+        if pieces and max(map(len, pieces)) > LINE_LIMIT:
+            pieces = [
+                piece[at : at + LINE_LIMIT] for piece in pieces for at in range(0, max(len(piece), 1), LINE_LIMIT)
+            ]
+        self.last.extend(pieces[-_KEPT_LINES:])
+        return pieces
+
+
+def text(line: bytes) -> str:
+    """Return a line as text; bytes that are no UTF-8 are replaced."""
+    return line.decode("utf-8", "replace").rstrip("\r")
 
 
 class OutputDrain:
     """Reads the pipes of all modules until `stop`."""
 
-    def __init__(self, handed_on: Callable[[str, str, list[str]], None]) -> None:
+    def __init__(self, handed_on: Callable[[str, str, list[bytes]], None]) -> None:
         """Start the thread; `handed_on` gets module, stream (stdout, stderr) and lines, from that thread or another."""
         self._handed_on = handed_on
         self._streams: dict[int, _Stream] = {}
@@ -81,7 +92,7 @@ class OutputDrain:
             mine = [(fd, stream) for fd, stream in self._streams.items() if stream.key == key]
             for fd, stream in mine:
                 self._read(fd, stream, chunks=64)
-        by_name = {stream.name: list(stream.last) for _, stream in mine}
+        by_name = {stream.name: [text(line) for line in stream.last] for _, stream in mine}
         return by_name.get("stderr") or by_name.get("stdout") or []
 
     def remove(self, key: str) -> None:
@@ -153,7 +164,7 @@ class LineBudget:
         self._taken = 0
         self._dropped = 0
 
-    def take(self, lines: list[str], *, room: bool) -> tuple[list[str], int]:
+    def take(self, lines: list[T], *, room: bool) -> tuple[list[T], int]:
         """Return the lines to hand on now and how many were dropped before them; none where there is no `room`."""
         second = int(self._clock())
         if second != self._second:

@@ -27,7 +27,7 @@ _BESIDE = " (new)"
 """Marks, by its worker's name, the output of a process that is not in that worker's place yet."""
 
 
-def _discard_output(_module: str, _stream: str, _lines: list[str]) -> None:
+def _discard_output(_module: str, _stream: str, _lines: list[bytes]) -> None:
     """Take what modules print where nobody asked for it."""
 
 
@@ -48,7 +48,7 @@ class ProcessManager:
     def __init__(
         self,
         plan: Plan,
-        handed_on: Callable[[str, str, list[str]], None] = _discard_output,
+        handed_on: Callable[[str, str, list[bytes]], None] = _discard_output,
         watched: Iterable[int] = (),
         interrupted: Callable[[], None] = _go_on,
     ) -> None:

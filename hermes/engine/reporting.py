@@ -8,7 +8,7 @@ from typing import Any
 from hermes.backplane.link import Link
 from hermes.backplane.signals import Signal, encode_cell
 from hermes.engine import journal
-from hermes.engine.output import LineBudget
+from hermes.engine.output import LineBudget, text
 from hermes.errors import HermesError, to_wire
 
 _OUTPUT_BACKLOG = 1 << 18
@@ -49,9 +49,10 @@ class Reporter:
         rows = [[one.qualified, encode_cell(one, one.initial), one.description] for one in signals]
         self._link.send({"type": "redeclared", "signals": rows})
 
-    def output(self, module: str, stream: str, lines: list[str]) -> None:
+    def output(self, module: str, stream: str, lines: list[bytes]) -> None:
         """Hand on what a module printed, unless it is too much; called on the drain's thread."""
-        lines, dropped = self._budget.take(lines, room=self._link.backlog < _OUTPUT_BACKLOG)
-        if lines:
-            record = {"module": module, "stream": stream, "frame": self._now()["frame"], "lines": lines}
+        taken, dropped = self._budget.take(lines, room=self._link.backlog < _OUTPUT_BACKLOG)
+        if taken:
+            texts = [text(line) for line in taken]
+            record = {"module": module, "stream": stream, "frame": self._now()["frame"], "lines": texts}
             self._link.send({"type": "output", **record, "dropped": dropped})
