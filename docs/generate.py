@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hermes.commands import COUNT_LIMIT, ENTRY_LIMIT, PATTERN_LIMIT, SECONDS_LIMIT, VIEWING, Action
-from hermes.errors import CommandError, ConfigurationError, EngineDied, HermesError, ModuleError
+from hermes.errors import CommandError, ConfigurationError, EngineDied, HermesError, ModuleError, SystemRefused
 from hermes.lifecycle import TRANSITIONS, State, legal
 from hermes.server import client, flow, protocol, websocket
 from hermes.strictjson import CONTAINER_LIMIT, DEPTH_LIMIT
@@ -27,7 +27,7 @@ MEANINGS = {
 }
 """The states that a client can meet: there is no server before `paused` and none in `closed`."""
 
-WIRE_ERRORS = (CommandError, ModuleError, ConfigurationError, EngineDied, HermesError)
+WIRE_ERRORS = (CommandError, ModuleError, ConfigurationError, EngineDied, SystemRefused, HermesError)
 """Where the errors that reach a client begin; all others have no client yet, or none any more."""
 
 WORDS = {

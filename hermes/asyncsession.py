@@ -241,7 +241,8 @@ class AsyncSession:
     async def start(self) -> None:
         """Start engine, modules and server, and leave the session paused at frame 0.
 
-        Raises ModuleFailed, ModuleDied, ModuleHung, ConfigurationError or PortInUse; nothing is then left running.
+        Raises ModuleFailed, ModuleDied, ModuleHung, ConfigurationError, PortInUse or SystemRefused, and then leaves
+        nothing running.
         """
         if self._loop is None:
             self._loop = self._home()

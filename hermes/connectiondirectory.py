@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hermes.errors import HermesError
+from hermes.system import attempt
 
 
 def connection_directory() -> Path:
@@ -27,7 +28,7 @@ def made_directory() -> Path:
     """Return where connection files are written, made where there is none; raises HermesError where it is not safe."""
     directory = connection_directory()
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        attempt(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
         _check_safe(directory)
     except OSError as error:
         raise HermesError(message=f"cannot make the directory {directory}: {error.strerror}") from None
@@ -45,7 +46,7 @@ def files_in_directories(*suffixes: str) -> list[Path]:
 def _files_in(directory: Path) -> list[Path]:
     try:
         _check_safe(directory)
-        return list(directory.iterdir())
+        return [directory / name for name in attempt(os.listdir, directory)]
     except FileNotFoundError:
         return []
     except OSError as error:

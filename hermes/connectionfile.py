@@ -26,6 +26,7 @@ from typing import NamedTuple
 from hermes.connectiondirectory import files_in_directories, made_directory
 from hermes.errors import HermesError, NoSession
 from hermes.strictjson import decode, encode
+from hermes.system import attempt
 from hermes.wording import shown
 
 _ATTEMPTS = 32
@@ -198,7 +199,7 @@ def _swept(path: Path) -> bool:
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     """Open a regular file, without waiting on a pipe that lies in its place."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = attempt(os.open, path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(0, "it is not a regular file")
@@ -214,13 +215,13 @@ def _written(path: Path, content: bytes) -> int:
     """
     draft = path.with_suffix(".tmp")
     with ExitStack() as undo:
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = attempt(os.open, draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         undo.callback(_unlink_and_close, draft, fd)
         if not (_locked(fd, fcntl.LOCK_EX) and _leads_to(draft, fd)):
             raise BlockingIOError
         while content:
-            content = content[os.write(fd, content) :]
-        draft.rename(path)
+            content = content[attempt(os.write, fd, content) :]
+        attempt(draft.rename, path)
         undo.pop_all()
     return fd
 
@@ -229,7 +230,7 @@ def _unlink_and_close(path: Path, fd: int) -> None:
     try:
         with suppress(OSError):  # what cannot be removed now is swept later, since nobody holds it any more
             if _leads_to(path, fd):
-                path.unlink()
+                attempt(path.unlink)
     finally:
         os.close(fd)
 
@@ -237,7 +238,7 @@ def _unlink_and_close(path: Path, fd: int) -> None:
 def _locked(fd: int, kind: int) -> bool:
     """Lock a file and return whether that worked; those who only look lock it as shared, to not hinder each other."""
     try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        attempt(fcntl.flock, fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

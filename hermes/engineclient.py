@@ -7,6 +7,7 @@ order, so that code which waits for an answer never stands on the stack of whoev
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -14,13 +15,19 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from hermes.backplane.link import DRAINED, WILL, Link
 from hermes.engine.plan import Plan
 from hermes.errors import EngineDied, HermesError, SessionClosed, from_wire
+from hermes.system import attempt, missing_descriptors, obtain
+
+log = logging.getLogger("hermes.session")
+
+ENGINE = ("-m", "hermes.engine")
+"""What Python runs as the engine process; the descriptor of its link and the process id of its owner follow."""
 
 Outcome = dict[str, Any] | HermesError
 """What answers a command: the fields of its reply, or why it was refused."""
@@ -53,25 +60,44 @@ class EngineClient:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process and send it the plan; its parent-death watch is on the calling process."""
+        """Start the process and send it the plan; its parent-death watch is on the calling process.
+
+        Raises SystemRefused; nothing has then been started.
+        """
         self._loop = asyncio.get_running_loop()
         self.ended = self._loop.create_future()
-        ours, theirs = socket.socketpair()
-        self._stderr = os.memfd_create("hermes-engine-stderr", os.MFD_CLOEXEC)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hermes.engine", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._link = Link(ours)
-        self._loop.add_reader(self._link.fileno(), self._read)
-        self._loop.add_reader(self._pidfd, self._exited)
+        with ExitStack() as undo:
+            ours, theirs = obtain("connect to the engine process", socket.socketpair)
+            undo.callback(ours.close)
+            with theirs:
+                self._stderr = obtain(
+                    "keep the engine's last words", os.memfd_create, "hermes-engine-stderr", os.MFD_CLOEXEC
+                )
+                undo.callback(os.close, self._stderr)
+                process = self._spawned(theirs.fileno())
+            undo.callback(process.wait)
+            undo.callback(process.kill)
+            self._pidfd = obtain("watch the engine process", os.pidfd_open, process.pid)
+            undo.callback(os.close, self._pidfd)
+            self._link = Link(ours)
+            for fd, heard in ((self._link.fileno(), self._read), (self._pidfd, self._exited)):
+                obtain("listen to the engine process", self._loop.add_reader, fd, heard)
+                undo.callback(self._loop.remove_reader, fd)
+            undo.pop_all()
+        self._process = process
         self._send({"plan": self._plan.to_json()})
+
+    def _spawned(self, link: int) -> subprocess.Popen[bytes]:
+        return obtain(
+            "start the engine process",
+            subprocess.Popen,
+            [sys.executable, *ENGINE, str(link), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            pass_fds=(link,),
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int | None:
@@ -109,7 +135,12 @@ class EngineClient:
             self._send({"verb": DRAINED, "sequence": sequence})
 
     def take_memory(self) -> int:
-        """Return the descriptor of the backplane, which came with the engine's `started`; now the caller's."""
+        """Return the descriptor of the backplane, which came with the engine's `started`; now the caller's.
+
+        Raises SystemRefused where this process had no descriptor left to take it.
+        """
+        if not self._link.received_fds:
+            raise missing_descriptors("take over the session's shared memory")
         return self._link.received_fds.pop(0)
 
     async def close(self) -> None:
@@ -187,13 +218,13 @@ class EngineClient:
         """Reap the engine, end whatever it left in its process session, and answer whoever still waits."""
         assert self._process is not None
         status = self._process.wait()
-        self._kill_session()
         death = None if self._closing else EngineDied(_reason(status), self._last_lines())
         self._loop.remove_reader(self._link.fileno())
         self._loop.remove_writer(self._link.fileno())
         self._link.close()
         for fd in (self._pidfd, self._stderr, *self._link.received_fds):
             os.close(fd)
+        self._kill_session()  # now that there are descriptors to look for it with
         pending, self._pending = self._pending, {}
         for reply in pending.values():
             reply(death or SessionClosed(self._plan.name))
@@ -201,12 +232,21 @@ class EngineClient:
         self._on_end(death)
 
     def _kill_session(self) -> None:
-        """Kill every process of the engine's process session, itself included."""
+        """Kill every process of the engine's process session, itself included.
+
+        Where this process cannot look for them, at least the engine, whose modules then end with it.
+        """
         assert self._process is not None
-        for entry in Path("/proc").iterdir():
+        try:
+            entries = attempt(os.listdir, "/proc")
+        except OSError as error:
+            log.warning("cannot look for processes that modules have left: %s", error.strerror)
+            entries = []
+            self._process.kill()
+        for entry in entries:
             with suppress(ValueError, ProcessLookupError, PermissionError):
-                if os.getsid(int(entry.name)) == self._process.pid:
-                    os.kill(int(entry.name), signal.SIGKILL)
+                if os.getsid(int(entry)) == self._process.pid:
+                    os.kill(int(entry), signal.SIGKILL)
 
     def _last_lines(self) -> list[str]:
         size = os.fstat(self._stderr).st_size

@@ -23,6 +23,7 @@
     |   +-- ModuleDied           its process ended
     |   +-- ModuleHung           it did not answer in time
     +-- EngineDied               the engine process ended without being asked to
+    +-- SystemRefused            the operating system has no more memory, descriptors, ...; says what for
     +-- PortInUse                the server's port is taken
     +-- ServerExposed            the server would listen to other machines without a token
     +-- NoSession                no running session, or several, where one was meant
@@ -319,6 +320,20 @@ class EngineDied(HermesError):
     def __str__(self) -> str:
         lines = "".join(f"\n  engine| {line}" for line in self.fields["stderr"])
         return f"the engine process ended: {self.fields['reason']}{lines}"
+
+
+class SystemRefused(HermesError):
+    """The operating system refused what a session needs, for want of memory, descriptors, processes or permission."""
+
+    code = "system_refused"
+
+    def __init__(self, needed: str, reason: str, limit: str = "") -> None:
+        """Take what was to be done ("start the process of module plant"), why not, and the limit to look at, if any."""
+        super().__init__(needed=needed, reason=reason, limit=limit)
+
+    def __str__(self) -> str:
+        limit = self.fields["limit"]
+        return f"cannot {self.fields['needed']}: {self.fields['reason']}{limit and f' ({limit})'}"
 
 
 class PortInUse(HermesError):

@@ -17,9 +17,10 @@ from typing import Any, Protocol, TypeVar
 import nest_asyncio2
 
 from hermes.crossing import CLOSE_SECONDS, Crossing, abandon, interrupts_held
-from hermes.errors import LoopError
+from hermes.errors import LoopError, SystemRefused
 from hermes.loopwatch import Stalls
 from hermes.switching import QUICK_SWITCHES
+from hermes.system import obtain, start_thread
 
 T = TypeVar("T")
 
@@ -43,11 +44,18 @@ class ThreadHost:
     """A private loop on a daemon thread."""
 
     def __init__(self, name: str, *, quick: bool = False) -> None:
-        """Start the thread; `quick` is for a process whose main thread computes meanwhile (see `QuickSwitches`)."""
+        """Start the thread; `quick` is for a process whose main thread computes meanwhile (see `QuickSwitches`).
+
+        Raises SystemRefused.
+        """
         self._quick = quick
-        self.loop = asyncio.new_event_loop()
+        self.loop = obtain("make an event loop for the session", asyncio.new_event_loop)
         self._thread = threading.Thread(target=self._run, name=f"hermes-session-{name}", daemon=True)
-        self._thread.start()
+        try:
+            start_thread("start the thread of the session", self._thread)
+        except SystemRefused:
+            self.loop.close()
+            raise
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

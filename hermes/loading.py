@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from hermes.backplane.signals import SignalKind
+from hermes.errors import SystemRefused
 from hermes.module import Declaration, Module
 from hermes.wording import nearest
 
@@ -143,11 +144,15 @@ def cached_property(function: Callable[..., Any], name: str) -> functools.cached
 
 def last_line(error: BaseException) -> str:
     """Return the last line of an error's traceback."""
+    if isinstance(error, SystemRefused):
+        return str(error)
     return traceback.format_exception_only(error)[-1].strip()
 
 
 def trimmed_traceback(error: BaseException) -> str:
     """Return the traceback from the module's own code on; "" where there is none, as for a wrong `params`."""
+    if isinstance(error, SystemRefused):
+        return ""
     entries = traceback.extract_tb(error.__traceback__)
     own = [entry for entry in entries if not _inside(entry.filename)]
     if not own and not isinstance(error, SyntaxError):

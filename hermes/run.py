@@ -42,6 +42,7 @@ from hermes.planning import located, plan_for
 from hermes.server.access import refuse_exposure, session_token
 from hermes.server.websocket import HermesServer
 from hermes.status import Status, real_time_factor
+from hermes.system import refused
 from hermes.timing import Timing
 
 log = logging.getLogger("hermes.session")
@@ -195,6 +196,9 @@ class Run:
             self._refuse_closing()
             if self.serves:
                 await self._serve()
+        except (OSError, MemoryError) as error:
+            await self.close()
+            raise refused("start the session", error) from error
         except BaseException as error:
             await self.close()
             if isinstance(error, HermesError):
@@ -273,10 +277,7 @@ class Run:
 
     def _on_record(self, record: dict[str, Any]) -> None:
         if record["type"] == "started":
-            assert self._engine is not None
-            self._shm = SharedMemoryManager.attach(self._engine.take_memory())
-            self.feed.open(self._shm, lambda: self.mirror.state is State.RUNNING, self._engine.drained)
-            self._settle_start(None)
+            self._join_memory()
         elif record["type"] == "start_failed":
             self._settle_start(from_wire(record))
         elif record["type"] == "redeclared":
@@ -300,6 +301,16 @@ class Run:
         for name, cell, description in rows:
             before = registry[name]
             registry.redeclare(before._replace(initial=decode_cell(before.type, cell), description=description))
+
+    def _join_memory(self) -> None:
+        assert self._engine is not None
+        try:
+            self._shm = SharedMemoryManager.attach(self._engine.take_memory())
+        except HermesError as error:
+            self._settle_start(error)
+            return
+        self.feed.open(self._shm, lambda: self.mirror.state is State.RUNNING, self._engine.drained)
+        self._settle_start(None)
 
     def _publish(self, event: str, fields: Mapping[str, Any]) -> None:
         if self.server is not None:

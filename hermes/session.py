@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from hermes.asyncsession import AsyncSession
 from hermes.backplane.signals import SignalRegistry, Value
 from hermes.config import HermesConfig
-from hermes.errors import HermesError, LoopError, SessionClosed
+from hermes.errors import HermesError, LoopError, SessionClosed, SystemRefused
 from hermes.history.feed import Patterns
 from hermes.history.recording import Recording
 from hermes.history.table import History
@@ -206,9 +206,13 @@ class Session:
         """Start engine, modules and server, and leave the session paused at frame 0.
 
         In a notebook, an open session of the same name is closed first. Raises ModuleFailed, ModuleDied, ModuleHung,
-        ConfigurationError or PortInUse; nothing is then left running.
+        ConfigurationError, PortInUse or SystemRefused; nothing is then left running.
         """
-        self._call(self.aio.start())
+        try:
+            self._call(self.aio.start())
+        finally:
+            if self.state is State.CLOSED:
+                self._end_host()
 
     def resume(self) -> None:
         """Run until paused; does nothing while running."""
@@ -299,10 +303,17 @@ class Session:
             self._finalizer = weakref.finalize(self, self._host.end, self.aio.close, self.aio.kill)
         return self._host
 
+    def _end_host(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             if not self._closed():
                 return self._opened().call(coroutine)
+        except SystemRefused:
+            coroutine.close()
+            raise
         except LoopError:
             if not self._closed():  # else another thread has closed it meanwhile
                 raise

@@ -26,6 +26,7 @@ from hermes.backplane.sync import AT, DT, DUE, STEP_NS, WorkerGate, bits_float
 from hermes.loading import build, last_line, load_class, trimmed_traceback
 from hermes.module import Declaration, Input, Module, Output, bind, declare_all, write_initials
 from hermes.randomness import seeded
+from hermes.system import missing_descriptors, refused
 
 _PR_SET_PDEATHSIG = 1
 
@@ -90,7 +91,8 @@ class Host:
     def _build(self, name: str) -> tuple[Module, dict[str, Declaration]]:
         """Make a module as its record says, and declare its signals."""
         self._name = name
-        with os.fdopen(_received(self._channel, "module").fds[0], "rb") as source:
+        (spec_fd,) = _received(self._channel, "module", 1).fds
+        with os.fdopen(spec_fd, "rb") as source:
             source.seek(0)
             spec = json.load(source)
         with seeded(*spec.get("rng", (0, name))):
@@ -106,7 +108,7 @@ class Host:
     def _join(self, name: str, module: Module, declared: dict[str, Declaration]) -> None:
         """Let a module's signals live in shared memory; the first module's lines are the whole worker's."""
         self._name = name
-        layout = _received(self._channel, "layout")
+        layout = _received(self._channel, "layout", 3)
         memory_fd, *events = layout.fds
         mapping = ModuleMapping(memory_fd, **layout_numbers(layout.fields))
         os.close(memory_fd)
@@ -168,12 +170,18 @@ def _step_several(hosted: Sequence[Hosted]) -> Callable[[], None]:
     return run
 
 
-def _received(channel: Channel, verb: str) -> Record:
-    record = channel.receive()
+def _received(channel: Channel, verb: str, fds: int) -> Record:
+    needed = f"take the record {verb!r} and what comes with it from the engine"
+    try:
+        record = channel.receive()
+    except OSError as error:
+        raise refused(needed, error) from error
     if record is None:
         sys.exit(0)  # the engine closed the channel: it is ending
     if record.verb != verb:
         raise RuntimeError(f"the engine sent {record.verb!r} where {verb!r} was expected")
+    if len(record.fds) != fds:
+        raise missing_descriptors(needed)
     return record
 
 

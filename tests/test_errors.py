@@ -35,6 +35,7 @@ from hermes.errors import (
     ReadOnlySignal,
     ServerExposed,
     SessionClosed,
+    SystemRefused,
     TooMany,
     UnknownAction,
     UnknownSignal,
@@ -141,6 +142,18 @@ EXAMPLES = [
     ),
     (EngineDied("exit code 1"), "the engine process ended: exit code 1", "engine_died", 1),
     (EngineDied("signal SIGSEGV", ["a"]), "the engine process ended: signal SIGSEGV\n  engine| a", "engine_died", 1),
+    (
+        SystemRefused("start the process of module a", "Resource temporarily unavailable", "see ulimit -u"),
+        "cannot start the process of module a: Resource temporarily unavailable (see ulimit -u)",
+        "system_refused",
+        1,
+    ),
+    (
+        SystemRefused("map 8 bytes", "Cannot allocate memory"),
+        "cannot map 8 bytes: Cannot allocate memory",
+        "system_refused",
+        1,
+    ),
     (
         PortInUse("127.0.0.1", 8765),
         "port 8765 on 127.0.0.1 is taken; choose another, or port=0 for a free one (server.port in YAML)",

@@ -14,6 +14,8 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hermes.system import attempt, obtain, refused
+
 RECORD_LIMIT = 60_000
 """Bytes of a record; longer texts are cut by the sender."""
 
@@ -49,9 +51,11 @@ def decode_record(data: bytes) -> Record:
 def receive_with_fds(sock: socket.socket, size: int, flags: int = 0) -> tuple[bytes, list[int]]:
     """Receive up to `size` bytes and the descriptors beside them, not inherited by later children.
 
+    Descriptors beyond this process's limit are dropped by the kernel: count what you need. Raises OSError.
     `socket.recv_fds` is no alternative: it ignores its flags.
     """
-    data, ancillary, _, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * _MAXIMUM_FDS), flags | socket.MSG_CMSG_CLOEXEC)
+    room, flags = socket.CMSG_SPACE(4 * _MAXIMUM_FDS), flags | socket.MSG_CMSG_CLOEXEC
+    data, ancillary, _, _ = attempt(sock.recvmsg, size, room, flags)
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -67,8 +71,10 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """Return the engine's end and the socket for the module to inherit."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        """Return the engine's end and the socket for the module to inherit; raises SystemRefused."""
+        ours, theirs = obtain(
+            "make a control channel for a module", socket.socketpair, socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
         return cls(ours), theirs
 
     def fileno(self) -> int:
@@ -76,17 +82,27 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, verb: str, *fields: str, fds: Sequence[int] = ()) -> None:
-        """Send one record, blocking; raises OSError when the other end is gone."""
-        socket.send_fds(self._socket, [encode_record(verb, *fields)], fds)
+        """Send one record, blocking; raises ConnectionError when the other end is gone, and SystemRefused."""
+        try:
+            attempt(socket.send_fds, self._socket, [encode_record(verb, *fields)], fds)
+        except ConnectionError:
+            raise
+        except OSError as error:
+            raise refused(f"send the record {verb!r}", error) from error
 
     def receive(self, *, wait: bool = True) -> Record | None:
         """Return the next record; None at the end of the channel, or where none is there and `wait` is false.
 
-        A reset by a dying peer reads as the end.
+        A reset by a dying peer reads as the end. Raises OSError where the kernel has no memory for the record, which
+        then still waits, and only if `wait` is true: who does not wait polls, and comes back.
         """
         try:
             data, fds = receive_with_fds(self._socket, RECORD_LIMIT, 0 if wait else socket.MSG_DONTWAIT)
-        except (BlockingIOError, ConnectionResetError):
+        except ConnectionResetError:
+            return None
+        except OSError:
+            if wait:
+                raise
             return None
         if not data:
             for fd in fds:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hermes.backplane.channel import receive_with_fds
+from hermes.system import attempt, refused
 
 _CHUNK = 1 << 18
 
@@ -53,7 +54,10 @@ class Link:
         return len(self._outgoing)
 
     def send(self, record: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Queue one object and send what the socket takes; with `fds`, wait until they can travel with it."""
+        """Queue one object and send what the socket takes; with `fds`, wait until they can travel with it.
+
+        Raises SystemRefused where `fds` cannot travel; the object then has not been sent.
+        """
         line = _line(record)
         with self._lock:
             while fds and self._outgoing:
@@ -87,11 +91,13 @@ class Link:
     def _send_with_fds(self, line: bytes, fds: Sequence[int]) -> int:
         while True:
             try:
-                return socket.send_fds(self._socket, [line], fds)
+                return attempt(socket.send_fds, self._socket, [line], fds)
             except BlockingIOError:
                 self._await_room()
-            except OSError:  # the other end is gone: its reader learns that from the end of file
+            except ConnectionError:  # the other end is gone: its reader learns that from the end of file
                 return len(line)
+            except OSError as error:
+                raise refused("hand descriptors over to another process", error) from error
 
     def _await_room(self) -> None:
         poll = select.poll()
@@ -106,11 +112,11 @@ class Link:
     def _flush(self) -> None:
         while self._outgoing:
             try:
-                sent = self._socket.send(self._outgoing[:_CHUNK])
-            except BlockingIOError:
-                return
-            except OSError:  # the other end is gone: its reader learns that from the end of file
+                sent = attempt(self._socket.send, self._outgoing[:_CHUNK])
+            except ConnectionError:  # the other end is gone: its reader learns that from the end of file
                 self._outgoing.clear()
+                return
+            except OSError:  # no room, or no memory at the moment: a poll says when to try again
                 return
             del self._outgoing[:sent]
 
@@ -119,10 +125,10 @@ class Link:
         while not self.ended:
             try:
                 data, fds = receive_with_fds(self._socket, _CHUNK)
-            except BlockingIOError:
-                break
-            except ConnectionResetError:
+            except ConnectionError:
                 data, fds = b"", []
+            except OSError:  # nothing there, or no memory at the moment: a poll says when to try again
+                break
             self.received_fds += fds
             self.ended = not data
             self._incoming += data

@@ -27,7 +27,8 @@ from hermes.backplane.layout import (
 )
 from hermes.backplane.ring import RingReader, RingWriter, Snapshot
 from hermes.backplane.signals import SignalKind, SignalRegistry, Value, encode_cell
-from hermes.errors import HermesError, ReadOnlySignal
+from hermes.errors import HermesError, ReadOnlySignal, SystemRefused
+from hermes.system import obtain
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -71,21 +72,21 @@ class SharedMemoryManager:
     ) -> SharedMemoryManager:
         """Create the memory object, reserve its pages, seal its size, and write initial values into the live cells.
 
-        Raises HermesError, naming the bytes needed, when the machine cannot give them, and BadValue for an initial
+        Raises SystemRefused, naming the bytes needed, when the machine cannot give them, and BadValue for an initial
         value that does not fit.
         """
         initials = [encode_cell(signal, signal.initial) for signal in registry]
         layout = plan_layout(registry, history)
-        fd = os.memfd_create("hermes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        needed = f"reserve {layout.size} bytes of shared memory for {len(registry)} signals"
+        fd = obtain(needed, os.memfd_create, "hermes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(fd, layout.size)
-            os.posix_fallocate(fd, 0, layout.size)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-            memory = mmap.mmap(fd, layout.size)
-        except OSError as error:
+            obtain(needed, os.ftruncate, fd, layout.size)
+            obtain(needed, os.posix_fallocate, fd, 0, layout.size)
+            obtain(needed, fcntl.fcntl, fd, fcntl.F_ADD_SEALS, _SEALS)
+            memory = obtain(needed, mmap.mmap, fd, layout.size)
+        except SystemRefused:
             os.close(fd)
-            message = f"cannot reserve {layout.size} bytes of shared memory for {len(registry)} signals"
-            raise HermesError(message=f"{message}: {error.strerror}") from error
+            raise
         with memoryview(memory) as view:
             write_header(view, layout, registry, os.urandom(16), rate)
         manager = cls(fd, memory, writable=True)
@@ -97,10 +98,15 @@ class SharedMemoryManager:
     def attach(cls, fd: int) -> SharedMemoryManager:
         """Map an existing memory object read-only; takes over the descriptor.
 
-        Raises HermesError, and closes it, where it is no backplane of this version.
+        Raises HermesError, and closes it, where it is no backplane of this version or cannot be mapped.
         """
         size = os.fstat(fd).st_size
-        memory = mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else mmap.mmap(-1, mmap.PAGESIZE)
+        try:
+            needed = f"map {size} bytes of shared memory"
+            memory = obtain(needed, mmap.mmap, fd if size else -1, size or mmap.PAGESIZE, prot=mmap.PROT_READ)
+        except SystemRefused:
+            os.close(fd)
+            raise
         return cls(fd, memory, writable=False)
 
     def snapshot(self) -> Snapshot:
@@ -222,8 +228,9 @@ class ModuleMapping:
 
     def __init__(self, fd: int, *, size: int, go: int, inputs: int, done: int, done_size: int, outputs: int) -> None:
         """Map; offsets and sizes in bytes as the engine sent them, `inputs` and `outputs` counts of cells."""
-        self._all = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        self._own = mmap.mmap(fd, done_size, offset=done)
+        needed = f"map {size} bytes of shared memory"
+        self._all = obtain(needed, mmap.mmap, fd, size, prot=mmap.PROT_READ)
+        self._own = obtain(needed, mmap.mmap, fd, done_size, offset=done)
         self.memory = _split(memoryview(self._all)[go:], memoryview(self._own), outputs, inputs)
         self.now = memoryview(self._all)[NOW_TIME : NOW_TIME + 8].cast("d")
 

@@ -19,6 +19,9 @@ import time
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 
+from hermes.errors import SystemRefused
+from hermes.system import obtain
+
 GO, OPCODE, DUE, DT, SPIN_NS, ENGINE_SLEEPS = range(6)
 """Words of the line that the engine writes; DUE is a bit per module of the worker, DT an f64 (s), SPIN_NS how long the
 worker may spin for a go."""
@@ -62,9 +65,19 @@ def bits_float(bits: int) -> float:
     return number
 
 
-def new_event() -> int:
-    """Return a new eventfd, not inherited; reading it waits until it is readable."""
-    return os.eventfd(0, os.EFD_CLOEXEC)
+def new_event(name: str = "a module") -> int:
+    """Return a new eventfd, not inherited; reading it waits until it is readable. Raises SystemRefused for `name`."""
+    return obtain(f"make the events of {name}", os.eventfd, 0, os.EFD_CLOEXEC)
+
+
+def new_events(worker: str) -> tuple[int, int]:
+    """Return two new eventfds, a worker's go and done; both, or raises SystemRefused."""
+    go_event = new_event(worker)
+    try:
+        return go_event, new_event(worker)
+    except SystemRefused:
+        os.close(go_event)
+        raise
 
 
 def signal_event(fd: int) -> None:

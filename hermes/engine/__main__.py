@@ -16,6 +16,8 @@ from hermes.backplane.link import Link
 from hermes.backplane.sync import readable
 from hermes.engine.engine import Engine
 from hermes.engine.plan import Plan
+from hermes.errors import SystemRefused, to_wire
+from hermes.system import obtain
 
 _PR_SET_TIMERSLACK = 29
 
@@ -25,7 +27,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)  # else the kernel may let every sleep end 50 us late
     link = Link(socket.socket(fileno=int(sys.argv[1])))
-    owner = os.pidfd_open(int(sys.argv[2]))
+    try:
+        owner = obtain("watch the process of the session", os.pidfd_open, int(sys.argv[2]))
+    except SystemRefused as error:
+        link.send({"type": "start_failed", **to_wire(error)})
+        return
     if os.getppid() != int(sys.argv[2]):
         return
     while not (records := link.receive()):

@@ -23,8 +23,9 @@ from hermes.engine.replacement import Replacement
 from hermes.engine.reporting import Reporter
 from hermes.engine.scheduler import Scheduler
 from hermes.engine.timed import Due, timed_commands
-from hermes.errors import CommandError, HermesError, ModuleError, NotReplaced, SessionClosed, to_wire
+from hermes.errors import CommandError, HermesError, ModuleError, NotReplaced, SessionClosed, SystemRefused, to_wire
 from hermes.lifecycle import State, Verb, following
+from hermes.system import refused
 
 _OVERRUN_EVENT_NS = 1_000_000_000
 """At most one overrun event in this time; all of them are counted."""
@@ -100,16 +101,24 @@ class Engine:
             told = (self._tell_state, self._tell_restart, self._tell.redeclared)
             self._scheduler = Scheduler(self._manager, self._plan, watched, *told)
             self._scheduler.reset()
-        except HermesError as error:
-            self._link.send({"type": "start_failed", **to_wire(error)})
-            raise Closing from None
+        except (HermesError, OSError, MemoryError) as error:
+            raise self._start_failed(error) from None
         self._pacer = Pacer(self._frames.clock)
         self._period_ns = self._frames.clock.time_ns(1)
         gc.collect()
         gc.freeze()
         self._state = following(self._state, Verb.STARTED)
         self._act_in_time()
-        self._link.send({"type": "started", **self._now()}, fds=[self._manager.shm.fd])
+        try:
+            self._link.send({"type": "started", **self._now()}, fds=[self._manager.shm.fd])
+        except SystemRefused as error:
+            raise self._start_failed(error) from None
+
+    def _start_failed(self, error: HermesError | OSError | MemoryError) -> Closing:
+        """Tell the owner why nothing has started, and return what ends the engine."""
+        told = error if isinstance(error, HermesError) else refused("start the modules", error)
+        self._link.send({"type": "start_failed", **to_wire(told)})
+        return Closing()
 
     # -- commands
 

@@ -11,13 +11,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from hermes.backplane.channel import Channel, Record
 from hermes.backplane.handshake import signals_in
 from hermes.backplane.signals import Signal
 from hermes.engine.plan import ModulePlan
-from hermes.errors import ModuleDied, ModuleError, ModuleFailed
+from hermes.errors import ModuleDied, ModuleError, ModuleFailed, SystemRefused
+from hermes.system import obtain
+
+WORKER = ("-m", "hermes.worker")
+"""What Python runs as a module's process; the names of its modules follow."""
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Thread counts change results between processes, so modules get one thread unless their `env` says otherwise."""
@@ -27,45 +31,73 @@ class WorkerProcess:
     """One running process, which hosts one module or several, and its control channel."""
 
     def __init__(self, name: str, modules: Sequence[ModulePlan], seed: int) -> None:
-        """Spawn it; its output is in `stdout` and `stderr` until somebody takes them."""
+        """Spawn it; its output is in `stdout` and `stderr` until somebody takes them. Raises SystemRefused."""
         self.name = name
         self.modules = tuple(module.name for module in modules)
         self.signals: dict[str, tuple[Signal, ...]] = {}
         self.ready = False
         self.left = False
         self._records: list[Record] = []
-        self.channel, theirs = Channel.pair()
-        own = {"HERMES_FD": str(theirs.fileno()), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
-        with theirs:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "hermes.worker", *self.modules],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-                env={**os.environ, "PYTHONHASHSEED": str(seed), **THREADS, **modules[0].env, **own},
-            )
-        self.pid = self._popen.pid
-        self.pidfd = os.pidfd_open(self.pid)
-        for module in modules:
-            self._send_spec(module)
+        with ExitStack() as undo:
+            self.channel, theirs = Channel.pair()
+            undo.callback(self.channel.close)
+            with theirs:
+                self._popen = self._spawned(theirs.fileno(), {"PYTHONHASHSEED": str(seed), **THREADS, **modules[0].env})
+            self.pid = self._popen.pid
+            undo.callback(self._end)
+            self.pidfd = obtain(f"watch the process of {self._shown}", os.pidfd_open, self.pid)
+            undo.callback(os.close, self.pidfd)
+            for module in modules:
+                self._send_spec(module)
+            undo.pop_all()
+
+    @property
+    def _shown(self) -> str:
+        return f"module{'s' * (len(self.modules) > 1)} {', '.join(self.modules)}"
+
+    def _spawned(self, fd: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        own = {"HERMES_FD": str(fd), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        return obtain(
+            f"start the process of {self._shown}",
+            subprocess.Popen,
+            [sys.executable, *WORKER, *self.modules],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(fd,),
+            process_group=0,
+            env={**os.environ, **env, **own},
+        )
 
     def _send_spec(self, module: ModulePlan) -> None:
-        spec = os.memfd_create("hermes-module", os.MFD_CLOEXEC)
+        needed = f"hand its specification to module {module.name}"
+        spec = obtain(needed, os.memfd_create, "hermes-module", os.MFD_CLOEXEC)
         try:
-            os.write(spec, json.dumps(module.spec).encode())
-            with suppress(OSError):  # it died already: its exit says more
-                self.channel.send("module", module.name, fds=[spec])
+            obtain(needed, os.write, spec, json.dumps(module.spec).encode())
+            self.hand_over(needed, "module", module.name, fds=[spec])
         finally:
             os.close(spec)
 
+    def hand_over(self, needed: str, verb: str, *fields: str, fds: Sequence[int]) -> None:
+        """Send a record with descriptors that are `needed` for something; raises SystemRefused."""
+        try:
+            self.channel.send(verb, *fields, fds=fds)
+        except ConnectionError:  # it died already: its exit says more
+            return
+        except SystemRefused as error:
+            raise SystemRefused(**{**error.fields, "needed": needed}) from error
+
     def take_output(self) -> tuple[int, int]:
-        """Hand over the read ends of stdout and stderr."""
+        """Hand over the read ends of stdout and stderr; raises SystemRefused."""
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
-        with self._popen.stdout as out, self._popen.stderr as err:
-            return os.dup(out.fileno()), os.dup(err.fileno())
+        needed = f"read what {self._shown} prints"
+        with self._popen.stdout as out, self._popen.stderr as err, ExitStack() as undo:
+            first = obtain(needed, os.dup, out.fileno())
+            undo.callback(os.close, first)
+            second = obtain(needed, os.dup, err.fileno())
+            undo.pop_all()
+        return first, second
 
     @property
     def exited(self) -> bool:
@@ -119,10 +151,16 @@ class WorkerProcess:
 
     def reap(self) -> None:
         """Kill what is left of the group, reap the process and close its descriptors."""
-        self.signal_group(signal.SIGKILL)
-        self._popen.wait()
+        self._end()
         os.close(self.pidfd)
         self.channel.close()
+
+    def _end(self) -> None:
+        self.signal_group(signal.SIGKILL)
+        self._popen.wait()
+        for pipe in (self._popen.stdout, self._popen.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def _reason(ended: os.waitid_result | None) -> str:

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from hermes.errors import SystemRefused
+from hermes.system import obtain, start_thread
+
 LINE_LIMIT = 2_000
 """Bytes of a line that are kept; a longer line is cut into several."""
 
@@ -58,17 +61,25 @@ class OutputDrain:
     """Reads the pipes of all modules until `stop`."""
 
     def __init__(self, handed_on: Callable[[str, str, list[bytes]], None]) -> None:
-        """Start the thread; `handed_on` gets module, stream (stdout, stderr) and lines, from that thread or another."""
+        """Start the thread; `handed_on` gets module, stream (stdout, stderr) and lines, from that thread or another.
+
+        Raises SystemRefused.
+        """
         self._handed_on = handed_on
         self._streams: dict[int, _Stream] = {}
         self._lock = threading.Lock()
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake_read, self._wake_write = obtain("make a pipe for what modules print", os.pipe)
         os.set_blocking(self._wake_read, False)
         self._poll = select.poll()
         self._poll.register(self._wake_read, select.POLLIN)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="hermes-output", daemon=True)
-        self._thread.start()
+        try:
+            start_thread("start the thread that reads what modules print", self._thread)
+        except SystemRefused:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            raise
 
     def add(self, module: str, stdout: int, stderr: int, key: str | None = None) -> None:
         """Take over two read ends; `key` is their name for the other methods, the module's as a rule."""

@@ -10,17 +10,16 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from hermes.backplane.handshake import layout_fields
 from hermes.backplane.shm import SharedMemoryManager
 from hermes.backplane.signals import Signal, SignalRegistry
-from hermes.backplane.sync import AT, DT, DUE, EngineGate, Opcode, float_bits, new_event, readable
+from hermes.backplane.sync import AT, DT, DUE, EngineGate, Opcode, float_bits, new_events, readable
 from hermes.engine.moduleprocess import WorkerProcess
 from hermes.engine.output import OutputDrain
 from hermes.engine.plan import ModulePlan, Plan
 from hermes.engine.redeclaration import redeclared
-from hermes.errors import ConfigurationError, ModuleError, ModuleHung, Problem
+from hermes.errors import ConfigurationError, ModuleError, ModuleHung, Problem, SystemRefused
 from hermes.frametime import FrameClock
 
 _BESIDE = " (new)"
@@ -81,7 +80,7 @@ class ProcessManager:
     def start(self) -> None:
         """Start every module, make the backplane from what they declare, and wait until all are ready.
 
-        Raises ModuleFailed, ModuleDied, ModuleHung or ConfigurationError.
+        Raises ModuleFailed, ModuleDied, ModuleHung, ConfigurationError or SystemRefused.
         """
         self._drain = OutputDrain(self._handed_on)
         limit = time.monotonic() + self.plan.start_timeout
@@ -113,11 +112,18 @@ class ProcessManager:
         return changed
 
     def spawn_beside(self, module: ModulePlan) -> WorkerProcess:
-        """Start a process that may take the place of the one that hosts this module alone; the caller's until then."""
+        """Start a process that may take the place of the one that hosts this module alone; the caller's until then.
+
+        Raises SystemRefused.
+        """
         assert self._drain is not None
         worker = self.plan.worker_of(module.name)
         process = WorkerProcess(worker, (module,), self.plan.seed)
-        self._drain.add(worker, *process.take_output(), key=worker + _BESIDE)
+        try:
+            self._drain.add(worker, *process.take_output(), key=worker + _BESIDE)
+        except SystemRefused:
+            process.reap()
+            raise
         return process
 
     def discard_beside(self, process: WorkerProcess) -> None:
@@ -266,7 +272,7 @@ class ProcessManager:
                 memory.go[DT] = float_bits(FrameClock(*self.plan.rate).time(module.every))
                 if number == 0:
                     memory.go[DUE] = (1 << len(modules)) - 1
-                    self.gates[worker] = EngineGate(memory.go, memory.done, new_event(), new_event())
+                    self.gates[worker] = EngineGate(memory.go, memory.done, *new_events(worker))
 
     def _send_layouts(self, names: Iterable[str], limit: float) -> None:
         blocks = {module.name: module for module in self.shm.layout.modules}
@@ -274,8 +280,8 @@ class ProcessManager:
             gate, process = self.gates[name], self.processes[name]
             fds = [self.shm.fd, gate.go_event, gate.done_event]
             for module in process.modules:
-                with suppress(OSError):  # it died meanwhile: its exit says more
-                    process.channel.send("layout", *layout_fields(self.shm.layout.size, blocks[module]), fds=fds)
+                fields = layout_fields(self.shm.layout.size, blocks[module])
+                process.hand_over(f"hand its memory to module {module}", "layout", *fields, fds=fds)
         self._await("ready", limit)
 
     def _await_exits(self, limit: float) -> None:

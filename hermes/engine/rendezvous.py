@@ -28,6 +28,7 @@ from hermes.engine.owner import OwnerGoneError
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
 from hermes.errors import ModuleError
+from hermes.system import obtain
 
 _SAFETY_SECONDS = 0.005
 """How long the engine sleeps before it re-reads the done words and kicks those that still owe one."""
@@ -41,6 +42,8 @@ _YIELDS = range(64)
 
 class Rendezvous:
     """The engine's side of all gates. `stamp` is what the newest release stored into the go words.
+
+    `watching` says whether every worker is watched: the last `watch` may have been refused.
 
     `frame` gives the number of the newest committed frame; `recover` takes the error of a worker that failed at a step
     and the gates that are waited for, and either brings it back or raises.
@@ -62,7 +65,8 @@ class Rendezvous:
         self.recover: Callable[[ModuleError, Sequence[EngineGate]], None] = _raise
         self.stamp = 0
         self._spin_ns = -1
-        self._epoll = select.epoll()
+        self._epoll = obtain("wait for modules", select.epoll)
+        self.watching = False
         self.watch()
 
     def close(self) -> None:
@@ -80,18 +84,17 @@ class Rendezvous:
     def watch(self) -> None:
         """Register what ends a wait: every done event, every worker's pidfd, the owner's hang-up.
 
-        A done event needs no reading: edge-triggered, each of its writes ends one wait.
+        A done event needs no reading: edge-triggered, each of its writes ends one wait. Raises SystemRefused.
         """
+        self.watching = False
         self._epoll.close()
-        self._epoll = select.epoll()
-        for fd, events in self._watched.items():
-            self._epoll.register(fd, events)
-        for gate in self._manager.gates.values():
-            self._epoll.register(gate.done_event, select.EPOLLIN | select.EPOLLET)
+        self._epoll = obtain("wait for modules", select.epoll)
         self._pidfds = {process.pidfd: name for name, process in self._manager.processes.items()}
-        for pidfd in self._pidfds:
-            self._epoll.register(pidfd, select.EPOLLIN)
         self._done_events = {gate.done_event for gate in self._manager.gates.values()}
+        done = dict.fromkeys(self._done_events, select.EPOLLIN | select.EPOLLET)
+        for fd, events in {**self._watched, **done, **dict.fromkeys(self._pidfds, select.EPOLLIN)}.items():
+            obtain("wait for modules", self._epoll.register, fd, events)
+        self.watching = True
 
     def let(self, gates: Sequence[EngineGate], opcode: Opcode) -> None:
         """Let workers do one thing and sleep until all have."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from hermes.engine.plan import ModulePlan
 from hermes.engine.process import ProcessManager
-from hermes.errors import ModuleHung, NotReplaced
+from hermes.errors import ModuleHung, NotReplaced, SystemRefused
 
 
 class Replacement:
@@ -33,7 +33,10 @@ class Replacement:
             raise NotReplaced(name, f"it shares the process of worker {worker} with {', '.join(others)}")
         self.module: ModulePlan = present._replace(spec=command["spec"])
         self._limit = time.monotonic() + manager.plan.start_timeout
-        self.process = manager.spawn_beside(self.module)
+        try:
+            self.process = manager.spawn_beside(self.module)
+        except SystemRefused as error:
+            raise NotReplaced(name, str(error)) from None
 
     @property
     def fds(self) -> tuple[int, int]:

@@ -43,8 +43,10 @@ class Succession:
 
     def revive(self) -> None:
         """Start every worker anew that has ended, before a reset; raises ModuleError and ConfigurationError."""
-        if gone := self._manager.gone():
+        gone = self._manager.gone()
+        if gone:
             self._redeclare(self._manager.restart(gone))
+        if gone or not self._rendezvous.watching:
             self._rendezvous.watch()
         self._restarts.clear()
 

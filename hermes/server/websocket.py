@@ -30,6 +30,7 @@ from hermes.server.flow import CHECK_SECONDS, STALL_SECONDS
 from hermes.server.messages import Schema, make_event
 from hermes.server.protocol import MESSAGE_LIMIT, ClientProtocol
 from hermes.server.streams import Streams
+from hermes.system import attempt, refused
 
 log = logging.getLogger("hermes.server")
 
@@ -130,10 +131,11 @@ class HermesServer:
         return [client.status for client in list(self._clients.values())]
 
     async def start(self) -> None:
-        """Bind and begin to serve; raises PortInUse, and ServerExposed for other machines' addresses without token."""
+        """Bind and begin to serve; raises PortInUse, SystemRefused, and ServerExposed where a token is missing."""
         access.refuse_exposure(self._host, self._token)
         try:
-            self._server = await serve(
+            server = await attempt(
+                serve,
                 self._handle,
                 "127.0.0.1" if self._host == "localhost" else self._host,  # else port 0 would be two ports
                 self.port,
@@ -148,11 +150,13 @@ class HermesServer:
                 logger=_library_log,
             )
         except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno == errno.EADDRINUSE:
                 raise PortInUse(self._host, self.port) from None
-            raise HermesError(message=f"cannot serve on {self._host}:{self.port}: {error}") from error
-        listening = next(iter(self._server.sockets))
-        lengthen_queue(listening.fileno())
+            raise refused(f"serve on {self._host}:{self.port}", error) from error
+        self._server = server
+        listening = next(iter(server.sockets))
+        with suppress(OSError):  # it serves without, only fewer at once
+            attempt(lengthen_queue, listening.fileno())
         self.port = listening.getsockname()[1]
         self._tasks = [
             asyncio.create_task(self._streams.run(), name="hermes-telemetry"),
