@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from refusing import Refusal, refusing
 
 from hermes.backplane.link import Link
 from hermes.backplane.sync import readable
+from hermes.errors import SystemRefused
 
 
 @pytest.fixture
@@ -171,3 +175,27 @@ def test_sending_to_nobody_is_no_error_and_keeps_nothing(ends: tuple[Link, Link]
     assert one.backlog == 0
     one.receive()
     assert one.ended, "a reset by a dying peer reads as the end"
+
+
+def test_what_the_kernel_has_no_memory_for_is_sent_and_received_later(ends: tuple[Link, Link], tmp_path: Path) -> None:
+    one, two = ends
+    with refusing(Refusal("session", 1, errno.ENOBUFS, tmp_path / "sending")):
+        one.send({"a": 1})
+    assert one.backlog
+    one.flush()
+    with refusing(Refusal("session", 1, errno.ENOMEM, tmp_path / "receiving")):
+        assert two.receive() == []
+    assert (two.receive(), two.ended, one.backlog) == ([{"a": 1}], False, 0)
+
+
+def test_descriptors_that_cannot_travel_are_an_error_and_nothing_is_sent(
+    ends: tuple[Link, Link], tmp_path: Path
+) -> None:
+    one, two = ends
+    with (
+        refusing(Refusal("session", 1, errno.ETOOMANYREFS, tmp_path / "sending")),
+        pytest.raises(SystemRefused, match=r"^cannot hand descriptors over to another process: Too many references"),
+    ):
+        one.send({"a": 1}, fds=[0])
+    one.send({"b": 2})
+    assert (two.receive(), two.received_fds) == ([{"b": 2}], [])
