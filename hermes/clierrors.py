@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from hermes.errors import HermesError
+from hermes.wording import printable
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def plain(text: str, *, breaks: bool = False) -> str:
     Names, units and messages come from a server; control characters in them could steer the terminal.
     """
     if breaks:
-        return "\n".join(plain(line.expandtabs()) for line in text.split("\n"))
+        return printable(text)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

@@ -38,17 +38,10 @@ on the wire (`code`, `fields`) and the last words of the command line (`exit_sta
 
 from __future__ import annotations
 
-import os.path
-import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from hermes.wording import shown
-
-_INSIDE = (os.path.dirname(__file__), sys.prefix, sys.base_prefix)
-"""Where code lies that is not the user's."""
-
+from hermes.wording import own_lines, printable, shown
 
 _LISTED = 5
 """Names that a text lists; the error's fields have them all."""
@@ -76,9 +69,7 @@ class HermesError(Exception):
 
         IPython asks for this method by its name.
         """
-        own = [entry for entry in traceback.extract_tb(self.__traceback__) if not entry.filename.startswith(_INSIDE)]
-        lines = [f"  line {entry.lineno}: {entry.line}" for entry in own if entry.line]
-        return [f"{type(self).__name__}: {self}", *lines]
+        return [f"{type(self).__name__}: {self}", *own_lines(self.__traceback__)]
 
 
 class Problem(NamedTuple):
@@ -271,8 +262,7 @@ class ModuleError(HermesError):
         return f"module {self.module} {{}} {where.get(phase, f'during {phase}')}"
 
     def _stderr(self) -> str:
-        lines = self.fields.get("stderr") or []
-        return "".join(f"\n  {self.module}| {line}" for line in lines)
+        return "".join(f"\n  {self.module}| {printable(line)}" for line in self.fields.get("stderr") or [])
 
 
 class ModuleFailed(ModuleError):
@@ -284,7 +274,7 @@ class ModuleFailed(ModuleError):
     def __str__(self) -> str:
         traceback = self.fields["traceback"].rstrip()
         tail = "\n" + traceback if traceback else ""
-        return self._at().format("raised") + f": {self.fields['message']}{tail}"
+        return self._at().format("raised") + printable(f": {self.fields['message']}{tail}")
 
 
 class ModuleDied(ModuleError):
@@ -318,7 +308,7 @@ class EngineDied(HermesError):
         super().__init__(reason=reason, stderr=list(stderr))
 
     def __str__(self) -> str:
-        lines = "".join(f"\n  engine| {line}" for line in self.fields["stderr"])
+        lines = "".join(f"\n  engine| {printable(line)}" for line in self.fields["stderr"])
         return f"the engine process ended: {self.fields['reason']}{lines}"
 
 
@@ -326,14 +316,10 @@ class SystemRefused(HermesError):
     """The operating system refused what a session needs, for want of memory, descriptors, processes or permission."""
 
     code = "system_refused"
+    text = "cannot {needed}: {reason}"
 
-    def __init__(self, needed: str, reason: str, limit: str = "") -> None:
-        """Take what was to be done ("start the process of module plant"), why not, and the limit to look at, if any."""
-        super().__init__(needed=needed, reason=reason, limit=limit)
-
-    def __str__(self) -> str:
-        limit = self.fields["limit"]
-        return f"cannot {self.fields['needed']}: {self.fields['reason']}{limit and f' ({limit})'}"
+    def __init__(self, needed: str, reason: str) -> None:
+        super().__init__(needed=needed, reason=reason)
 
 
 class PortInUse(HermesError):

@@ -62,7 +62,8 @@ def refused(needed: str, error: OSError | MemoryError) -> SystemRefused:
     """Return the refusal that an error of the operating system is."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-    return SystemRefused(needed, error.strerror or str(error), _LIMITS.get(error.errno or 0, ""))
+    limit = _LIMITS.get(error.errno or 0)
+    return SystemRefused(needed, f"{error.strerror or error}{(limit and f' ({limit})') or ''}")
 
 
 def missing_descriptors(needed: str) -> SystemRefused:

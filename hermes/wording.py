@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os.path
+import sys
+import traceback
 from collections.abc import Iterable
 from itertools import islice
+from types import TracebackType
+
+_INSIDE = (os.path.dirname(__file__), sys.prefix, sys.base_prefix)
+"""Where code lies that is not the user's."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -27,6 +34,20 @@ def shown(value: object, limit: int = 60) -> str:
     except ValueError:  # an integer of more digits than Python converts is inside
         text = f"a {type(value).__name__} with a huge integer"
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def printable(text: str) -> str:
+    """Return text of somebody else's with all escaped that does not print, and could steer a terminal; lines stay."""
+    if text.isprintable():
+        return text
+    lines = (line.expandtabs() for line in text.split("\n"))
+    return "\n".join("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line) for line in lines)
+
+
+def own_lines(trace: TracebackType | None) -> list[str]:
+    """Return the user's own lines of a traceback, each as a line of text."""
+    own = [entry for entry in traceback.extract_tb(trace) if not entry.filename.startswith(_INSIDE)]
+    return [f"  line {entry.lineno}: {entry.line}" for entry in own if entry.line]
 
 
 def _head(value: object, count: int) -> object:

@@ -143,7 +143,7 @@ EXAMPLES = [
     (EngineDied("exit code 1"), "the engine process ended: exit code 1", "engine_died", 1),
     (EngineDied("signal SIGSEGV", ["a"]), "the engine process ended: signal SIGSEGV\n  engine| a", "engine_died", 1),
     (
-        SystemRefused("start the process of module a", "Resource temporarily unavailable", "see ulimit -u"),
+        SystemRefused("start the process of module a", "Resource temporarily unavailable (see ulimit -u)"),
         "cannot start the process of module a: Resource temporarily unavailable (see ulimit -u)",
         "system_refused",
         1,
@@ -262,3 +262,16 @@ def test_anything_is_shown_in_one_printable_line_of_bounded_length(value: object
     text = shown(value)
     assert text.isprintable()
     assert len(text) <= 60 * 10 + 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleDied("plant", 1, "step", "exit code 1", ["\x1b[2Jgone\r\x00", "a\tb"]),
+        ModuleFailed("plant", 1, "step", "ValueError: \x1b]0;owned\x07", 'Traceback:\n  File "\x9b.py"\n\tx'),
+        EngineDied("signal SIGKILL", ["\x1b[31mred"]),
+    ],
+)
+def test_what_modules_say_cannot_steer_a_terminal(error: HermesError) -> None:
+    assert all(line.isprintable() for line in str(error).split("\n"))
+    assert r"\x" in str(error)
