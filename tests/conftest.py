@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -117,6 +118,20 @@ def nothing_left_behind(runtime_directory: Path) -> Iterator[None]:
         gc.collect()
         gone = eventually(lambda: not leftovers(before, runtime_directory), SETTLE_SECONDS)
         assert gone, f"left behind: {leftovers(before, runtime_directory)}"
+
+
+@pytest.fixture
+def no_trace(runtime_directory: Path) -> Callable[[], AbstractContextManager[None]]:
+    """Return what fails, at its end, where something that was begun in it is still there after 2 s (promised)."""
+
+    @contextmanager
+    def check() -> Iterator[None]:
+        before = inventory(runtime_directory)
+        yield
+        if not eventually(lambda: not leftovers(before, runtime_directory), promised(2.0)):
+            raise AssertionError(f"left behind: {leftovers(before, runtime_directory)}")
+
+    return check
 
 
 def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
