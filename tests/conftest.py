@@ -157,7 +157,7 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
     return _write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hermes_pids() -> Callable[[], set[int]]:
     """Return what lists the living processes of this test run, itself left out."""
     return hermes_processes
