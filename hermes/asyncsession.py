@@ -141,6 +141,11 @@ class AsyncSession:
         return self._run.memory("signals").registry
 
     @property
+    def wiring(self) -> Sequence[Mapping[str, Any]]:
+        """The wires in the order in which they are routed, each with `src`, `dst`, `gain` and `offset`."""
+        return self._run.wiring
+
+    @property
     def serves(self) -> bool:
         """Whether a WebSocket server belongs to the session."""
         return self._run.serves

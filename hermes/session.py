@@ -140,6 +140,11 @@ class Session:
         return self.aio.signals
 
     @property
+    def wiring(self) -> Sequence[Mapping[str, Any]]:
+        """The wires in the order in which they are routed, each with `src`, `dst`, `gain` and `offset`."""
+        return self.aio.wiring
+
+    @property
     def url(self) -> str:
         """The address at which viewers connect; raises NotReady where no server runs."""
         return self.aio.url

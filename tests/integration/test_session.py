@@ -40,6 +40,7 @@ def test_the_synchronous_face(counters: Path) -> None:
     with hermes.Session.from_yaml(counters) as session:
         assert (session.state, session.frame, session.time) == (State.PAUSED, 0, 0.0)
         assert session["a.ramp"] == 0.5
+        assert session.wiring == [{"src": "a.ramp", "dst": "b.push", "gain": 0.5, "offset": 0.0}]
         assert session.step() == 1
         assert session.step(9) == 9
         assert (session.frame, session.time, session["a.count"]) == (10, 0.1, 10)
