@@ -41,7 +41,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from hermes.wording import own_lines, printable, shown
+from hermes.wording import own_lines, portable, printable, shown
 
 _LISTED = 5
 """Names that a text lists; the error's fields have them all."""
@@ -69,7 +69,7 @@ class HermesError(Exception):
 
         IPython asks for this method by its name.
         """
-        return [f"{type(self).__name__}: {self}", *own_lines(self.__traceback__)]
+        return [f"{type(self).__name__}: {portable(str(self))}", *own_lines(self.__traceback__)]
 
 
 class Problem(NamedTuple):

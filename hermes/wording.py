@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os.path
+import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from types import TracebackType
 
 _INSIDE = (os.path.dirname(__file__), sys.prefix, sys.base_prefix)
 """Where code lies that is not the user's."""
+
+_PACKAGES = os.path.dirname(_INSIDE[0])
+"""Where this package lies, and usually all others."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -48,6 +53,18 @@ def own_lines(trace: TracebackType | None) -> list[str]:
     """Return the user's own lines of a traceback, each as a line of text."""
     own = [entry for entry in traceback.extract_tb(trace) if not entry.filename.startswith(_INSIDE)]
     return [f"  line {entry.lineno}: {entry.line}" for entry in own if entry.line]
+
+
+def portable(text: str) -> str:
+    """Return a text whose paths do not say where on this machine the working directory and the packages are."""
+    folders = [_PACKAGES]
+    with suppress(OSError):  # the working directory may be gone
+        folders.insert(0, os.getcwd())
+    for folder in folders:
+        if folder != "/":
+            place = rf"(?<![\w./-]){re.escape(folder)}(/|(?![\w.-]))"
+            text = re.sub(place, lambda end: "" if end[1] else ".", text)
+    return text
 
 
 def _head(value: object, count: int) -> object:
