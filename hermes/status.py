@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -29,6 +30,26 @@ class Status(NamedTuple):
     loop_stalls: int
     longest_stall: float
     clients: tuple[ClientStatus, ...]
+
+    def _repr_html_(self) -> str:
+        """Return it as a table for a notebook."""
+        rows = {
+            "state": str(self.state),
+            "time": f"{self.time:.3f} s (frame {self.frame})",
+            "real-time factor": f"{self.real_time_factor:.3g}",
+            "overruns": str(self.overruns),
+            "late wake-ups": str(self.late_wakeups),
+            "loop stalls": str(self.loop_stalls),
+            **{f"client {client.name}": _described(client) for client in self.clients},
+        }
+        left = "style='text-align:left'"
+        cells = (f"<tr><th {left}>{html.escape(key)}</th><td {left}>{text}</td></tr>" for key, text in rows.items())
+        return f"<table>{''.join(cells)}</table>"
+
+
+def _described(client: ClientStatus) -> str:
+    frames = f"{client.sent} frames sent, {client.skipped} skipped, {client.commands} commands"
+    return f"{client.signals} signals at {client.telemetry_hz:g} Hz, {frames}"
 
 
 def real_time_factor(shm: SharedMemoryManager, newest: Snapshot) -> float:
