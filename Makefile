@@ -14,7 +14,7 @@ test: check  ## everything that must hold: static checks, tests, notebooks
 	$(BIN)/pytest notebooks --nbval-lax --nbval-cell-timeout 120 -p no:cacheprovider
 
 soak: $(READY)  ## the long versions of the load and fault tests
-	HERMES_STRICT_TICKS=1 $(BIN)/pytest tests -p no:nbval -m soak
+	HERMES_STRICT_TICKS=1 $(BIN)/pytest tests -p no:nbval --hypothesis-profile wandering -m soak
 
 check: $(READY)  ## lint, format, types, import contracts
 	$(BIN)/ruff check --quiet
