@@ -7,6 +7,8 @@ import { tickTexts, valueText } from "./text.js";
 const STEPPED = uPlot.paths.stepped({ align: 1 });
 const SMALLEST_DRAG = 5;
 const BOTH_WAYS_DRAG = 30;
+const FONT = "11px system-ui, sans-serif";
+const CHARACTER = 6.5;
 
 export class Axes {
   /** `plot` is asked for colours and the range of time, and told of zoom, pan and double clicks. */
@@ -99,12 +101,13 @@ export class Axes {
           stroke: colour(place),
           width: 1.5,
           points: { show: false },
+          pxAlign: 0,
           paths: /^(bool|i32|i64)$/.test(signal.type) ? STEPPED : undefined,
         })),
       ],
       axes: [this.#timeAxis(), this.#valueAxis()],
       cursor: {
-        sync: { key: this.plot.key, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+        sync: { key: this.plot.key, scales: ["x", null], filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
         drag: { x: true, y: true, uni: BOTH_WAYS_DRAG, setScale: false },
         points: { size: 6 },
         bind: {
@@ -119,8 +122,8 @@ export class Axes {
   #axis(options) {
     const { plot } = this;
     const line = { stroke: () => plot.colours.grid, width: 1 };
-    const font = '11px var(--jp-ui-font-family, system-ui, sans-serif)'.replace(/var\(.*\)/, "system-ui, sans-serif");
-    return { stroke: () => plot.colours.faint, grid: line, ticks: { ...line, size: 4 }, font, labelFont: font, ...options };
+    const fonts = { font: FONT, labelFont: FONT };
+    return { stroke: () => plot.colours.faint, grid: line, ticks: { ...line, size: 4 }, ...fonts, ...options };
   }
 
   #timeAxis() {
@@ -132,7 +135,11 @@ export class Axes {
   #valueAxis() {
     const units = [...new Set(this.signals.map((signal) => signal.unit).filter(Boolean))].join(", ");
     const values = (_chart, ticks, _axis, _space, step) => tickTexts(ticks, step);
-    return this.#axis({ values, size: 62, space: 26, label: units || " ", labelSize: 18, labelGap: 0 });
+    const size = (_chart, texts) => {
+      const longest = Math.max(0, ...(texts ?? []).map((text) => text.length));
+      return this.plot.gutter(Math.ceil(longest * CHARACTER) + 16);
+    };
+    return this.#axis({ values, size, space: 26, label: units || " ", labelSize: 18, labelGap: 0 });
   }
 
   #valueRange(min, max) {

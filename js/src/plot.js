@@ -16,21 +16,21 @@ class Plot {
   #visible = true;
   #held = null; // what is looked at while the data goes on
   #range = null;
+  #gutter = 56;
 
   constructor(model, root) {
     this.key = `hermes-${Math.random()}`;
     this.root = root;
-    this.colours = coloursOf(root);
     const groups = model.get("axes");
     const width = 1 + Math.max(...groups.flat().map((signal) => signal.place)) + 1;
     this.series = new Series(width, model.get("window"));
     const height = groups.length === 1 ? HEIGHT_ALONE : HEIGHT;
     root.append(this.#bar(model.get("title")));
+    this.colours = coloursOf(root, this.clock);
     this.axes = groups.map((signals, place) => new Axes(this, signals, { last: place === groups.length - 1, height }));
     root.append(...this.axes.map((one) => one.root));
     root.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.#state("waiting");
-    this.paint();
   }
 
   take(header, bytes) {
@@ -88,10 +88,17 @@ class Plot {
 
   resize(width) {
     for (const one of this.axes) one.resize(width);
+    this.paint(); // the page's colours are known once the plot has its place in it
+  }
+
+  /** Return how wide the room for the values' texts is, at least `width`: the same for all axes. */
+  gutter(width) {
+    this.#gutter = Math.max(this.#gutter, width);
+    return this.#gutter;
   }
 
   paint() {
-    this.colours = coloursOf(this.root);
+    this.colours = coloursOf(this.root, this.clock);
     this.root.classList.toggle("hermes-dark", this.colours.dark);
     for (const one of this.axes) one.paint();
   }

@@ -16,9 +16,22 @@ export function valueText(value, type = "f64") {
 /** Return the texts of an axis' ticks that lie `step` apart, with as many digits as tell them apart. */
 export function tickTexts(ticks, step) {
   const size = Math.max(...ticks.map(Math.abs), step);
-  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  if (size < 1e6 && decimals <= 5) return ticks.map((tick) => tick.toFixed(decimals).replace("-", "−"));
+  const decimals = decimalsOf(step);
+  const plain = size < 1e6 && size >= 1e-3 && decimals <= 9;
   const digits = Math.min(15, Math.max(0, Math.floor(Math.log10(size)) + decimals));
-  const whole = step >= 1 ? Math.max(0, Math.floor(Math.log10(size)) - Math.floor(Math.log10(step) + 1e-9)) : digits;
-  return ticks.map((tick) => (tick === 0 ? "0" : tick.toExponential(Math.min(whole, 9)).replaceAll("-", "−")));
+  return ticks.map((tick) => {
+    if (plain) return tick.toFixed(Math.max(0, decimals)).replace("-", "−");
+    return tick === 0 ? "0" : tick.toExponential(digits).replaceAll("-", "−");
+  });
+}
+
+/** Return how many decimals a step has: 2 for 0.25, -3 for 5000. */
+function decimalsOf(step) {
+  const most = 3 - Math.floor(Math.log10(step));
+  let decimals = most;
+  for (let fewer = most - 1; fewer > most - 5; fewer -= 1) {
+    const whole = step * 10 ** fewer;
+    if (Math.abs(whole - Math.round(whole)) < 1e-6 && Math.round(whole) !== 0) decimals = fewer;
+  }
+  return decimals;
 }
