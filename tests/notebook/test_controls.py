@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import hermes
 from hermes.errors import HermesError, NotReady, SessionClosed
 from hermes.lifecycle import State, Verb, legal
 from hermes.notebook.board import ROWS
+from hermes.notebook.controls import GAP_SECONDS
 
 if TYPE_CHECKING:
     from hermes.notebook.controls import Controls
@@ -257,15 +259,20 @@ def test_nothing_is_sent_where_nobody_looks(session: hermes.Session, sent: list[
     until(lambda: panel.board.rows["plane.wind"].text.value == "2.0" and ">50<" in panel.status.value)
 
 
+def most_updates(begin: float) -> float:
+    """Return how often a panel may have been updated since an instant, however long that was."""
+    return (time.monotonic() - begin) / GAP_SECONDS + 4
+
+
 def test_updates_are_few_while_running_and_none_while_nothing_changes(
     session: hermes.Session, panel: Controls, sent: list[dict[str, Any]]
 ) -> None:
     until(lambda: panel._timer is not None)
-    status = panel.status.model_id
+    status, begin = panel.status.model_id, time.monotonic()
     session.run(2.0)
     until(lambda: ">200<" in panel.status.value and ">run 200 frames<" in panel.lines.value)
     at_once = [message for message in sent if message["comm"] == status]
-    assert 3 <= len(at_once) <= 30
+    assert 1 <= len(at_once) <= most_updates(begin)
     assert len(sent) < 2 * len(at_once) + 20
     until(lambda: ">paused<" in panel.lines.value)
     sent.clear()
@@ -275,11 +282,11 @@ def test_updates_are_few_while_running_and_none_while_nothing_changes(
 
 
 def test_many_changes_are_one_update(session: hermes.Session, panel: Controls, sent: list[dict[str, Any]]) -> None:
-    text = panel.board.rows["plane.wind"].text
+    text, begin = panel.board.rows["plane.wind"].text, time.monotonic()
     for value in range(200):
         session["plane.wind"] = float(value)
     until(lambda: text.value == "199.0")
-    assert sum(message["comm"] == text.model_id for message in sent) < 100
+    assert sum(message["comm"] == text.model_id for message in sent) <= most_updates(begin)
     until(lambda: "&times;200" in panel.lines.value)
 
 
