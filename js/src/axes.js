@@ -67,7 +67,8 @@ export class Axes {
       const mark = element("span", "hermes-mark");
       const value = element("span", "hermes-value", "–");
       const name = element("span", "hermes-name", signal.name);
-      const entry = element("button", "hermes-entry", mark, name, value, element("span", "hermes-unit", signal.unit));
+      const reading = element("span", "hermes-reading", value, " ", element("span", "hermes-unit", signal.unit));
+      const entry = element("button", "hermes-entry", mark, name, reading);
       entry.type = "button";
       entry.title = `${signal.name}: click to hide or show it`;
       entry.addEventListener("click", () => this.#toggle(entry, place + 1));
