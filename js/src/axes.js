@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import { element } from "./element.js";
+import { roomFor, tooNarrow } from "./ranges.js";
 import { tickTexts, valueText } from "./text.js";
 
 const STEPPED = uPlot.paths.stepped({ align: 1 });
@@ -147,7 +148,7 @@ export class Axes {
     if (this.held) return this.held;
     if (min === null || max === null) return [0, 1];
     if (this.signals.every((signal) => signal.type === "bool")) return [-0.15, 1.15];
-    return uPlot.rangeNum(min, max, 0.1, true);
+    return uPlot.rangeNum(...roomFor(min, max), 0.1, true);
   }
 
   /** Zoom to what was dragged over. */
@@ -156,7 +157,8 @@ export class Axes {
     if (width < SMALLEST_DRAG && height < SMALLEST_DRAG) return;
     const wide = width >= SMALLEST_DRAG && width < chart.over.clientWidth;
     const high = height >= SMALLEST_DRAG && height < chart.over.clientHeight;
-    if (high) this.held = [chart.posToVal(top + height, "y"), chart.posToVal(top, "y")];
+    const values = [chart.posToVal(top + height, "y"), chart.posToVal(top, "y")];
+    if (high && !tooNarrow(values)) this.held = values;
     chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     const across = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
     this.plot.look(wide ? across : [chart.scales.x.min, chart.scales.x.max]);

@@ -4,6 +4,7 @@ import { columnsOf } from "./blocks.js";
 import { Axes } from "./axes.js";
 import { element } from "./element.js";
 import { hubOf } from "./hub.js";
+import { tooNarrow } from "./ranges.js";
 import { Series } from "./series.js";
 import { coloursOf, onThemeChange } from "./theme.js";
 
@@ -62,7 +63,7 @@ class Plot {
   /** Look at a range of time, at what the plot holds now; the data goes on behind it. */
   look(range) {
     this.hold();
-    this.#range = range;
+    if (!tooNarrow(range)) this.#range = range;
     this.show();
   }
 
