@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import select
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from hermes.backplane.layout import LATE_WAKEUPS, OVERRUNS
@@ -19,7 +20,7 @@ from hermes.engine.owner import Closing, Owner, OwnerGoneError
 from hermes.engine.pacing import Pacer
 from hermes.engine.plan import Plan
 from hermes.engine.process import ProcessManager
-from hermes.engine.replacement import Replacement
+from hermes.engine.replacement import Replacement, Replacements
 from hermes.engine.reporting import Reporter
 from hermes.engine.scheduler import Scheduler
 from hermes.engine.timed import Due, timed_commands
@@ -62,7 +63,7 @@ class Engine:
         self._untold = False
         self._manager = ProcessManager(plan, self._tell.output, (link.fileno(), owner_pidfd), self._owner.read)
         self._scheduler: Scheduler | None = None
-        self._replacement: Replacement | None = None
+        self._replacements = Replacements(self._manager, self._tell)
 
     def run(self) -> None:
         """Start the modules, serve until closed or orphaned, and leave nothing running."""
@@ -75,13 +76,13 @@ class Engine:
                 else:
                     self._wait_for_news(None)
         except Closing:
-            if self._replacement is not None:
-                self._owner.waiting.append(self._replacement.command)
+            if self._replacements.current is not None:
+                self._owner.waiting.append(self._replacements.current.command)
             self._answer_waiting(SessionClosed(self._plan.name))
         except OwnerGoneError:
             self._owner.execute_will()
         finally:
-            self._end_replacement()
+            self._replacements.end()
             if self._scheduler is not None:
                 self._scheduler.release()
             self._manager.stop()
@@ -98,7 +99,7 @@ class Engine:
             watched = {self._link.fileno(): select.POLLRDHUP, self._owner_pidfd: select.POLLIN}
             self._owner.slots = self._manager.shm.layout.slots
             self._timed = timed_commands(self._plan, self._manager.shm.registry)
-            told = (self._tell_state, self._tell_restart, self._tell.redeclared)
+            told = (self._tell_state, self._tell.restarted, self._tell.redeclared)
             self._scheduler = Scheduler(self._manager, self._plan, watched, *told)
             self._scheduler.reset()
         except (HermesError, OSError, MemoryError) as error:
@@ -125,8 +126,8 @@ class Engine:
     def _serve(self) -> None:
         """Apply every command that may act at this boundary, in arrival order."""
         self._owner.read()
-        if self._replacement is not None:
-            self._replace(self._replacement)
+        if self._replacements.current is not None:
+            self._replace(self._replacements.current)
         if self._owner.waiting:
             with self._link.corked(lambda: self._untold):
                 self._apply_waiting()
@@ -148,7 +149,7 @@ class Engine:
         command = next(ready, None)
         if command is None or (command["verb"] in (Verb.SET, Verb.RESET) and not self._has_room()):
             return None
-        return None if command["verb"] == Verb.REPLACE and self._replacement is not None else command
+        return None if command["verb"] == Verb.REPLACE and self._replacements.current is not None else command
 
     def _has_room(self) -> bool:
         return self._owner.room(self._manager.shm.committed) != 0
@@ -168,7 +169,7 @@ class Engine:
                 self._begin(command, verb, before)
                 return
             case Verb.REPLACE:
-                self._replacement = Replacement(self._manager, command)
+                self._replacements.begin(command)
                 return
             case Verb.LOOK:
                 timing = {"timing": self._frames.meter.report()} if command.get("timing") else {}
@@ -217,34 +218,14 @@ class Engine:
         self._pacer.anchor(time.monotonic_ns())
 
     def _replace(self, replacement: Replacement) -> None:
-        """Let a replacement that is ready take its module's place; tell and drop one that cannot."""
-        command, name = replacement.command, replacement.module.name
         try:
-            if not replacement.declared():
+            if not self._replacements.proceed(self._frames, failed=self._state is State.FAILED):
                 return
-            if self._state is State.FAILED:
-                self._manager.exchange(replacement.process, replacement.module)
-            else:
-                self._frames.succession.replace(replacement.process, replacement.module, replacement.source)
         except HermesError as error:
-            taken = self._manager.processes.get(replacement.process.name) is replacement.process
-            self._end_replacement()
-            if taken:
-                self._fail(error, [command["id"]])
-            else:
-                self._tell.refuse(command["id"], error)
+            self._fail(error, [replacement.command["id"]])
             return
-        self._end_replacement()
         self._moved = True
         self._pacer.anchor(time.monotonic_ns())
-        self._tell.note(command, self._frames.frame, module=name, by=command["by"])
-        self._tell.event("replaced", module=name, by=command["by"])
-        self._tell.reply(command["id"])
-
-    def _end_replacement(self) -> None:
-        if self._replacement is not None:
-            self._replacement.discard()
-            self._replacement = None
 
     # -- frames
 
@@ -370,13 +351,6 @@ class Engine:
         count = self._manager.shm.counters["overruns"]
         self._tell.event("overrun", module=module, step_ms=step_ns / 1e6, work_ms=work_ns / 1e6, overruns=count)
 
-    def _tell_restart(self, error: ModuleError, times: int) -> None:
-        module, reason = error.module, str(error).partition("\n")[0]
-        command = {"verb": "restart", "origin": "engine"}
-        self._tell.note(command, self._frames.frame, module=module, restarts=times, reason=reason)
-        self._tell.event("restarted", module=module, restarts=times, reason=reason)
-        self._pacer.anchor(time.monotonic_ns())
-
     def _wait_for_news(self, timeout_ms: int | None) -> None:
         """Sleep until the owner says something, a module dies, a replacement has news or the time is up."""
         poll = select.poll()
@@ -386,8 +360,8 @@ class Engine:
         if self._state is not State.FAILED:
             for pidfd in modules:
                 poll.register(pidfd, select.POLLIN)
-        if self._replacement is not None:
-            for fd in self._replacement.fds:
+        if self._replacements.current is not None:
+            for fd in self._replacements.current.fds:
                 poll.register(fd, select.POLLIN)
             timeout_ms = _REPLACEMENT_MS if timeout_ms is None else min(timeout_ms, _REPLACEMENT_MS)
         for fd, events in poll.poll(timeout_ms):
@@ -407,24 +381,17 @@ class Engine:
         except HermesError as cause:
             self._fail(cause, [])
 
-    def _fail(self, error: HermesError, ids: list[int]) -> None:
+    def _fail(self, error: HermesError, ids: Sequence[int]) -> None:
         """Enter `failed`, tell why, and answer every command that waits."""
         self._enter(following(self._state, Verb.FAIL))
         self._tell.event("failed", **to_wire(error), message=str(error))
-        if self._job is not None:
-            ids = [self._job.id, *ids]
-            self._job = None
-        for identity in ids:
-            self._tell.refuse(identity, error)
-        self._answer_waiting(error)
+        self._answer_waiting(error, ids)
 
-    def _answer_waiting(self, error: HermesError) -> None:
+    def _answer_waiting(self, error: HermesError, ids: Sequence[int] = ()) -> None:
         waiting, self._owner.waiting = self._owner.waiting, []
-        if self._job is not None:
-            self._tell.refuse(self._job.id, error)
-            self._job = None
-        for command in waiting:
-            self._tell.refuse(command["id"], error)
+        job, self._job = self._job, None
+        for identity in (*([job.id] if job else []), *ids, *(command["id"] for command in waiting)):
+            self._tell.refuse(identity, error)
 
     def _now(self) -> dict[str, Any]:
         frames = self._scheduler

@@ -11,7 +11,9 @@ from typing import Any
 
 from hermes.engine.plan import ModulePlan
 from hermes.engine.process import ProcessManager
-from hermes.errors import ModuleHung, NotReplaced, SystemRefused
+from hermes.engine.reporting import Reporter
+from hermes.engine.scheduler import Scheduler
+from hermes.errors import HermesError, ModuleHung, NotReplaced, SystemRefused
 
 
 class Replacement:
@@ -54,7 +56,61 @@ class Replacement:
             raise ModuleHung(self.module.name, 0, "start", self._manager.plan.start_timeout)
         return False
 
+    @property
+    def taken(self) -> bool:
+        """Whether the new process has taken the other's place."""
+        return self._manager.processes.get(self.process.name) is self.process
+
     def discard(self) -> None:
         """End the new process, unless it has taken the other's place."""
-        if self._manager.processes.get(self.process.name) is not self.process:
+        if not self.taken:
             self._manager.discard_beside(self.process)
+
+
+class Replacements:
+    """The `replace` commands of a run, one after the other: `current` is the one on its way."""
+
+    def __init__(self, manager: ProcessManager, tell: Reporter) -> None:
+        self.current: Replacement | None = None
+        self._manager = manager
+        self._tell = tell
+
+    def begin(self, command: dict[str, Any]) -> None:
+        """Start the new process that a command asks for; raises NotReplaced."""
+        self.current = Replacement(self._manager, command)
+
+    def proceed(self, frames: Scheduler, *, failed: bool) -> bool:
+        """Between two frames: let a replacement that is ready take its module's place; return whether one did.
+
+        One that cannot is refused. In a `failed` run it only becomes what the next reset starts. Raises HermesError
+        where the module that was there has ended and the new one cannot go on in its place.
+        """
+        replacement = self.current
+        if replacement is None:
+            return False
+        command, name = replacement.command, replacement.module.name
+        try:
+            if not replacement.declared():
+                return False
+            if failed:
+                self._manager.exchange(replacement.process, replacement.module)
+            else:
+                frames.succession.replace(replacement.process, replacement.module, replacement.source)
+        except HermesError as error:
+            if replacement.taken:
+                self.current = None
+                raise
+            self.end()
+            self._tell.refuse(command["id"], error)
+            return False
+        self.end()
+        self._tell.note(command, frames.frame, module=name, by=command["by"])
+        self._tell.event("replaced", module=name, by=command["by"])
+        self._tell.reply(command["id"])
+        return True
+
+    def end(self) -> None:
+        """End a new process that has not taken the other's place."""
+        if self.current is not None:
+            self.current.discard()
+            self.current = None

@@ -9,7 +9,7 @@ from hermes.backplane.link import Link
 from hermes.backplane.signals import Signal, encode_cell
 from hermes.engine import journal
 from hermes.engine.output import LineBudget, text
-from hermes.errors import HermesError, to_wire
+from hermes.errors import HermesError, ModuleError, to_wire
 
 _OUTPUT_BACKLOG = 1 << 18
 """Bytes waiting for the owner beyond which the output of modules is dropped (and counted)."""
@@ -43,6 +43,12 @@ class Reporter:
         """Write a line of the journal: a command and the frame at whose boundary it took effect."""
         line = journal.entry(frame, command["verb"], command["origin"], params.items())
         self._link.send({"type": "journal", "entry": line})
+
+    def restarted(self, error: ModuleError, times: int) -> None:
+        """Tell that a module was started anew, why, and how often that was since the reset."""
+        facts = {"module": error.module, "restarts": times, "reason": str(error).partition("\n")[0]}
+        self.note({"verb": "restart", "origin": "engine"}, self._now()["frame"], **facts)
+        self.event("restarted", **facts)
 
     def redeclared(self, signals: Sequence[Signal]) -> None:
         """Tell that signals have another initial value or description now."""
