@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from lab import Lab
 from labserver import LONG_PATIENCE, LabServer
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = [
@@ -65,12 +65,20 @@ async def browser(chromium: Path) -> AsyncIterator[Browser]:
         await running.close()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Give all tests one cache: to load JupyterLab is most of the work."""
+    opened = await browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    yield opened
+    await opened.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def lab(browser: Browser, lab_server: LabServer) -> AsyncIterator[Lab]:
+async def lab(context: BrowserContext, lab_server: LabServer) -> AsyncIterator[Lab]:
     """Give a test a page of its own; the kernels it has started end with it."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = await context.new_page()
     try:
-        yield Lab(await context.new_page(), lab_server)
+        yield Lab(page, lab_server)
     finally:
-        await context.close()
+        await page.close()
         await asyncio.to_thread(lab_server.end_kernels)

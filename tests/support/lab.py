@@ -10,6 +10,7 @@ Every wait is for a condition and gives up after `LONG_PATIENCE`. Nobody here sl
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ class Lab:
     async def opened(self) -> Notebook:
         """Wait until the notebook in front is there, with a kernel that has nothing to do yet or is running cells."""
         await self.page.wait_for_function(f"() => window.jupyterapp && {PANEL} && {PANEL}.sessionContext")
-        await self.page.evaluate(f"() => Promise.all([{PANEL}.revealed, {PANEL}.sessionContext.ready])")
+        ready = self.page.evaluate(f"() => Promise.all([{PANEL}.revealed, {PANEL}.sessionContext.ready])")
+        await asyncio.wait_for(ready, LONG_PATIENCE)
         await self.page.wait_for_function(
             f"() => {PANEL}.sessionContext.session?.kernel?.connectionStatus === 'connected'"
         )
@@ -79,7 +81,8 @@ class Lab:
     async def theme(self, scheme: str) -> None:
         """Let the reader's system be "light" or "dark", and wait until JupyterLab follows."""
         await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await self.page.locator(f'body[data-jp-theme-light="{"false" if scheme == "dark" else "true"}"]').wait_for()
+        light = "false" if scheme == "dark" else "true"
+        await self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
 
     async def screenshot(self, name: str) -> Path:
         """Write what the page shows now to tests/artifacts."""
@@ -183,7 +186,8 @@ class Notebook:
 
     async def restart(self) -> None:
         """Restart the kernel, as from the menu once the question was answered."""
-        await self.page.evaluate(f"() => {PANEL}.sessionContext.restartKernel()")
+        restarted = self.page.evaluate(f"() => {PANEL}.sessionContext.restartKernel()")
+        await asyncio.wait_for(restarted, LONG_PATIENCE)
         await self.page.wait_for_function(f"() => {KERNEL}?.status === 'idle'")
 
     async def save(self) -> None:

@@ -19,7 +19,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from bounds import PATIENCE
+from nbformat.v4 import new_code_cell, new_notebook
 
 LONG_PATIENCE = 2 * PATIENCE
 """Seconds for what starts half a dozen large programs, on a machine that has something else to do."""
@@ -39,6 +41,8 @@ OPTIONS = {
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """What asks this machine itself, also where a proxy leads to all others."""
+
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
 class LabServer:
@@ -79,6 +83,12 @@ class LabServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def write(self, name: str, *sources: str) -> list[str]:
+        """Write a notebook of code cells beside the others; return the cells' ids."""
+        cells = [new_code_cell(source, id=f"code-{number}") for number, source in enumerate(sources)]
+        nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), self.notebooks / name)
+        return [cell["id"] for cell in cells]
 
     def request(self, method: str, path: str) -> Any:
         """Ask the server's REST API; return what it answers, or None where that is nothing."""
