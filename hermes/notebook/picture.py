@@ -14,6 +14,9 @@ _WIDTH, _HEIGHT = 9.0, 1.9
 """Inches: of a picture, and of each of its axes."""
 
 _MARGIN = 0.55
+_UNITS = 2
+"""So many units fit beside an axis; all of them are in the legend."""
+
 _STEPPED = (SignalType.BOOL, SignalType.I32, SignalType.I64)
 
 
@@ -45,16 +48,17 @@ def picture(
 
 def _draw(shown: Any, signal: Signal, time: Any, values: Any) -> None:
     style = "steps-post" if signal.type in _STEPPED else "default"
-    shown.plot(time, values, label=_plain(signal.qualified), linewidth=1.4, drawstyle=style)
+    label = _plain(signal.qualified + (f" ({signal.unit})" if signal.unit else ""))
+    shown.plot(time, values, label=label, linewidth=1.4, drawstyle=style)
 
 
 def _finish(shown: Any, group: Sequence[Signal]) -> None:
     units = dict.fromkeys(signal.unit for signal in group if signal.unit)
-    shown.set_ylabel(_plain(", ".join(units)))
+    shown.set_ylabel(_plain(", ".join(units)) if len(units) <= _UNITS else "")
     shown.grid(alpha=0.3)
     shown.margins(y=0.1)
     shown.spines[["top", "right"]].set_visible(False)
-    shown.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=4, frameon=False, fontsize="small")
+    shown.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize="small")
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ const STEPPED = uPlot.paths.stepped({ align: 1 });
 const SMALLEST_DRAG = 5;
 const BOTH_WAYS_DRAG = 30;
 const FONT = "11px system-ui, sans-serif";
+const MOST_UNITS = 2; // so many fit beside an axis; all of them are in the legend
 const CHARACTER = 6.5;
 
 export class Axes {
@@ -135,13 +136,13 @@ export class Axes {
   }
 
   #valueAxis() {
-    const units = [...new Set(this.signals.map((signal) => signal.unit).filter(Boolean))].join(", ");
+    const units = [...new Set(this.signals.map((signal) => signal.unit).filter(Boolean))];
     const values = (_chart, ticks, _axis, _space, step) => tickTexts(ticks, step);
     const size = (_chart, texts) => {
       const longest = Math.max(0, ...(texts ?? []).map((text) => text.length));
       return this.plot.gutter(Math.ceil(longest * CHARACTER) + 16);
     };
-    return this.#axis({ values, size, space: 26, label: units || " ", labelSize: 18, labelGap: 0 });
+    return this.#axis({ values, size, space: 26, label: (units.length <= MOST_UNITS && units.join(", ")) || " ", labelSize: 18, labelGap: 0 });
   }
 
   #valueRange(min, max) {
