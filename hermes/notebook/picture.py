@@ -14,6 +14,9 @@ _WIDTH, _HEIGHT = 9.0, 1.9
 """Inches: of a picture, and of each of its axes."""
 
 _MARGIN = 0.55
+_LINE = 125
+"""Characters that fit beside one another above an axes."""
+
 _UNITS = 2
 """So many units fit beside an axis; all of them are in the legend."""
 
@@ -58,7 +61,9 @@ def _finish(shown: Any, group: Sequence[Signal]) -> None:
     shown.grid(alpha=0.3)
     shown.margins(y=0.1)
     shown.spines[["top", "right"]].set_visible(False)
-    shown.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize="small")
+    longest = max(len(signal.qualified) + len(signal.unit) for signal in group)
+    columns = max(1, _LINE // (longest + 9))
+    shown.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize="small")
 
 
 def _plain(text: str) -> str:
