@@ -94,3 +94,12 @@ def test_a_notebook_holds_no_path_of_the_machine_it_ran_on(notebook: Path) -> No
     assert json.loads(text)["nbformat"] == 4
     assert not re.search(r"/(home|root|Users|tmp|work)/", text)
     assert str(ROOT) not in text
+
+
+@pytest.mark.parametrize("notebook", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.name)
+def test_a_saved_notebook_shows_pictures_and_not_widgets_whose_kernel_is_gone(notebook: Path) -> None:
+    """JupyterLab prefers the view of a widget to its picture, and without a kernel says only "model not found"."""
+    saved = json.loads(notebook.read_text())
+    kinds = {kind for cell in saved["cells"] for output in cell.get("outputs", []) for kind in output.get("data", {})}
+    assert "application/vnd.jupyter.widget-view+json" not in kinds
+    assert "widgets" not in saved["metadata"]

@@ -75,6 +75,7 @@ async def test_a_panel_finds_sets_refuses_and_tells(lab: Lab) -> None:
     assert await notebook.execute("len(session.journal)") == "1"
 
     await search(notebook, "", "21 signals")
+    await panel.locator(".hermes-name", has_text="flaps").wait_for()
     await notebook.show("code-1")
     await lab.screenshot("panel-light")
     light = await table.evaluate("element => getComputedStyle(element).color")

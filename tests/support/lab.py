@@ -83,6 +83,7 @@ class Lab:
         await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         light = "false" if scheme == "dark" else "true"
         await self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
+        await self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     async def screenshot(self, name: str) -> Path:
         """Write what the page shows now to tests/artifacts."""
