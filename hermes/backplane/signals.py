@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,16 @@ _COMPARED_LETTERS = 16_000
 
 _LETTER_CLASSES = 80
 """Code points modulo this tell the characters of folded names apart: a to z, 0 to 9 and ``_/-.``."""
+
+
+DTYPES: dict[SignalType, np.dtype[Any]] = {
+    SignalType.F64: np.dtype("<f8"),
+    SignalType.F32: np.dtype("<f4"),
+    SignalType.I64: np.dtype("<i8"),
+    SignalType.I32: np.dtype("<i4"),
+    SignalType.BOOL: np.dtype("?"),
+}
+"""How NumPy reads the beginning of a cell."""
 
 
 class Signal(NamedTuple):

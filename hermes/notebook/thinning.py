@@ -7,27 +7,19 @@ looked at: points that were sent stay as they are while the window slides. Only 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hermes.backplane.layout import CELL
-from hermes.backplane.signals import SignalType
+from hermes.backplane.signals import DTYPES, SignalType
 from hermes.history.rows import Words
 
 Floats = npt.NDArray[np.float64]
 
 _HEAD = 2
 """Words of a row before its cells: frame and time."""
-
-_DTYPES: dict[SignalType, np.dtype[Any]] = {
-    SignalType.F64: np.dtype("<f8"),
-    SignalType.F32: np.dtype("<f4"),
-    SignalType.I64: np.dtype("<i8"),
-    SignalType.I32: np.dtype("<i4"),
-    SignalType.BOOL: np.dtype("?"),
-}
 
 
 class Points(NamedTuple):
@@ -52,7 +44,7 @@ def as_floats(words: Words, types: Sequence[SignalType]) -> Floats:
     values = np.empty((1 + len(types), len(words)), np.float64)
     values[0] = words.view("<f8")[:, 1]
     for kind in dict.fromkeys(types):
-        dtype = _DTYPES[kind]
+        dtype = DTYPES[kind]
         places = np.array([place for place, found in enumerate(types) if found is kind])
         items = words.view(dtype)[:, (places + _HEAD) * (CELL // dtype.itemsize)]
         values[1 + places] = items.T

@@ -16,15 +16,7 @@ import numpy as np
 from hermes.backplane.layout import CELL
 from hermes.backplane.ring import Snapshot
 from hermes.backplane.shm import SharedMemoryManager
-from hermes.backplane.signals import SignalType
-
-_DTYPES: dict[SignalType, np.dtype[Any]] = {
-    SignalType.F64: np.dtype("<f8"),
-    SignalType.F32: np.dtype("<f4"),
-    SignalType.I64: np.dtype("<i8"),
-    SignalType.I32: np.dtype("<i4"),
-    SignalType.BOOL: np.dtype("?"),
-}
+from hermes.backplane.signals import DTYPES, SignalType
 
 
 class TelemetryEncoder:
@@ -68,7 +60,7 @@ def _gather(
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]], np.dtype[Any]]:
     """Return where the signals of one type go, which items of the cells they are, and their dtype."""
     places = [place for place, found in enumerate(types) if found is kind]
-    dtype = _DTYPES[kind]
+    dtype = DTYPES[kind]
     per_cell = CELL // dtype.itemsize
     items = [indices[place] * per_cell for place in places]
     return np.array(places, np.intp), np.array(items, np.intp), dtype
