@@ -14,5 +14,6 @@ async def test_the_first_notebook_opens_without_a_question(lab: Lab) -> None:
     await lab.screenshot("lab-first")
     assert await notebook.execute("6 * 7") == "42"
     assert await lab.page.locator(".jp-Dialog, .Toastify__toast").count() == 0
-    assert lab.errors == []
+    mode = await lab.page.evaluate("() => jupyterapp.shell.currentWidget.content.notebookConfig.windowingMode")
+    assert mode == "defer", "the repository's settings are not in force"
     assert lab.asked - {""} == {"127.0.0.1"}, "the network was asked for something"

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from labserver import LONG_PATIENCE, LabServer
-from playwright.async_api import ConsoleMessage, Locator, Page
+from playwright.async_api import Locator, Page
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 PANEL = "window.jupyterapp.shell.currentWidget"
@@ -36,17 +36,14 @@ window.hermesTest = {
 class Lab:
     """One page of a browser, on a server of notebooks.
 
-    `errors` is what the page has complained about so far, `asked` whom it has asked for anything, "" for itself.
+    `asked` is whom it has asked for anything so far, "" for itself.
     """
 
     def __init__(self, page: Page, server: LabServer) -> None:
         self.page = page
         self.server = server
-        self.errors: list[str] = []
         self.asked: set[str] = set()
         page.set_default_timeout(LONG_PATIENCE * 1000)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", self._hear)
         page.on("request", lambda request: self.asked.add(urlsplit(request.url).hostname or ""))
 
     async def open(self, notebook: str) -> Notebook:
@@ -91,10 +88,6 @@ class Lab:
         path = ARTIFACTS / f"{name}.png"
         await self.page.screenshot(path=path)
         return path
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.errors.append(message.text)
 
 
 class Notebook:
