@@ -41,16 +41,18 @@ STYLE = """<style>
 .hermes-matches { color: var(--hermes-dim); }
 .hermes-fields { flex-flow: row wrap; align-items: flex-start; gap: 4px 14px; max-height: 420px; overflow: auto;
   padding: 0 2px; }
-.hermes-module { display: grid; grid-template-columns: 108px 90px 110px 96px; align-items: center; gap: 1px 4px;
-  overflow: visible; }
-.hermes-module > .jupyter-widgets { margin: 0; width: auto; min-width: 0; }
-.hermes-module > .hermes-heading { grid-column: 1 / -1; } .hermes-module > .hermes-name { grid-column: 1; }
-.hermes-module > .hermes-slider { grid-column: 2; margin: 0 6px; } .hermes-module > .hermes-field { grid-column: 3; }
-.hermes-module > .hermes-field.hermes-alone { grid-column: 2 / 4; }
-.hermes-module > .hermes-checkbox { grid-column: 2 / 4; height: 24px; }
-.hermes-module > .hermes-unit { grid-column: 4; overflow: visible; }
+.hermes-controls .hermes-module { display: grid; grid-template-columns: 140px 90px 140px 110px; align-items: center;
+  gap: 1px 4px; overflow: visible; }
+.hermes-controls .hermes-module > .jupyter-widgets { margin: 0; width: auto; min-width: 0; }
+.hermes-controls .hermes-module > .hermes-heading { grid-column: 1 / -1; }
+.hermes-controls .hermes-module > .hermes-name { grid-column: 1; }
+.hermes-controls .hermes-module > .hermes-slider { grid-column: 2; margin: 0 6px; }
+.hermes-controls .hermes-module > .hermes-field { grid-column: 3; }
+.hermes-controls .hermes-module > .hermes-field.hermes-alone { grid-column: 2 / 4; }
+.hermes-controls .hermes-module > .hermes-checkbox { grid-column: 2 / 4; height: 24px; }
+.hermes-controls .hermes-module > .hermes-unit { grid-column: 4; overflow: visible; }
 .hermes-heading .widget-html-content { font-weight: 600; border-bottom: 1px solid var(--hermes-line); }
-.hermes-name { overflow: hidden; } .hermes-controls .hermes-name .widget-html-content {
+.hermes-controls .hermes-name { overflow: hidden; } .hermes-controls .hermes-name .widget-html-content {
   overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .hermes-unit .widget-html-content { white-space: nowrap; padding-left: 2px; }
 .hermes-limits { color: var(--hermes-dim); font-size: 11px; font-family: var(--hermes-mono); margin-left: 2px; }
