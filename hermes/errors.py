@@ -259,7 +259,12 @@ class ModuleError(HermesError):
     def _at(self) -> str:
         phase = self.fields["phase"]
         where = {"step": f"in frame {self.frame}", "idle": f"between frames, after frame {self.frame}"}
-        return f"module {self.module} {{}} {where.get(phase, f'during {phase}')}"
+        return f"{self._who()} {{}} {where.get(phase, f'during {phase}')}"
+
+    def _who(self) -> str:
+        if "worker" not in self.fields:
+            return f"module {self.module}"
+        return f"worker {self.fields['worker']} (modules {_listed(self.fields['modules'])})"
 
     def _stderr(self) -> str:
         return "".join(f"\n  {self.module}| {printable(line)}" for line in self.fields.get("stderr") or [])
@@ -278,25 +283,59 @@ class ModuleFailed(ModuleError):
 
 
 class ModuleDied(ModuleError):
-    """A module's process ended; `reason` is its exit code or the signal's name, `stderr` its last lines."""
+    """A module's process ended; `reason` is its exit code or the signal's name, `stderr` its last lines.
 
-    def __init__(self, module: str, frame: int, phase: str, reason: str, stderr: Sequence[str] = ()) -> None:
-        super().__init__(module=module, frame=frame, phase=phase, reason=reason, stderr=list(stderr))
+    `worker` and `modules` are there only where nothing says at which of its modules the process was: `module` is then
+    the first of them.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        frame: int,
+        phase: str,
+        reason: str,
+        stderr: Sequence[str] = (),
+        worker: str = "",
+        modules: Sequence[str] = (),
+    ) -> None:
+        shared = _shared(worker, modules)
+        super().__init__(module=module, frame=frame, phase=phase, reason=reason, stderr=list(stderr), **shared)
 
     def __str__(self) -> str:
         return self._at().format("died") + f": {self.fields['reason']}{self._stderr()}"
 
 
 class ModuleHung(ModuleError):
-    """A module did not answer within `timeout` seconds and was ended."""
+    """A module did not answer within `timeout` seconds and was ended.
 
-    def __init__(self, module: str, frame: int, phase: str, timeout: float, stderr: Sequence[str] = ()) -> None:
-        super().__init__(module=module, frame=frame, phase=phase, timeout=timeout, stderr=list(stderr))
+    `stack` is the text of where in its Python code it hung, "" where it could not tell; `waiting_for` names all modules
+    that had not finished, this one first. `worker` and `modules` are as in `ModuleDied`.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        frame: int,
+        phase: str,
+        timeout: float,
+        stderr: Sequence[str] = (),
+        stack: str = "",
+        waiting_for: Sequence[str] = (),
+        worker: str = "",
+        modules: Sequence[str] = (),
+    ) -> None:
+        reason: dict[str, Any] = {"timeout": timeout, "stderr": list(stderr), "stack": stack}
+        waiting = {"waiting_for": list(waiting_for) or [module], **_shared(worker, modules)}
+        super().__init__(module=module, frame=frame, phase=phase, **reason, **waiting)
 
     def __str__(self) -> str:
         limit = "step_timeout" if self.fields["phase"] == "step" else "start_timeout"
-        seconds = self.fields["timeout"]
-        return self._at().format("did not answer") + f" within {seconds:g} s (execution.{limit}){self._stderr()}"
+        found = self._at().format("did not answer") + f" within {self.fields['timeout']:g} s (execution.{limit})"
+        others = [name for name in self.fields["waiting_for"] if name != self.module]
+        found += f"; nor did {_listed(others)}" if others else ""
+        stack = self.fields["stack"].rstrip()
+        return found + printable("\n" + stack if stack else "") + self._stderr()
 
 
 class EngineDied(HermesError):
@@ -381,6 +420,16 @@ class NotReplaced(HermesError):
 
 class LoopError(HermesError):
     """A synchronous call where only an asynchronous one can work; the message names the one to use."""
+
+
+def _shared(worker: str, modules: Sequence[str]) -> dict[str, Any]:
+    """Return the fields by which an error names a process instead of one of its modules; none without a worker."""
+    return {"worker": worker, "modules": list(modules)} if worker else {}
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + rest
 
 
 def to_wire(error: HermesError) -> dict[str, Any]:

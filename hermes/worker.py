@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hermes.backplane.channel import PROTOCOL, Channel, Record
-from hermes.backplane.handshake import layout_numbers, signal_fields
+from hermes.backplane.handshake import STACK_SIGNAL, layout_numbers, signal_fields
 from hermes.backplane.shm import ModuleMapping
 from hermes.backplane.signals import SignalKind
 from hermes.backplane.sync import AT, DT, DUE, STEP_NS, WorkerGate, bits_float
@@ -44,7 +44,7 @@ class Hosted(NamedTuple):
 def main() -> None:
     """Run the modules until the engine says stop or is gone."""
     _die_with_engine()
-    faulthandler.enable()
+    _tell_where_it_is()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=int(os.environ.pop("HERMES_FD"))))
     host = Host(channel)
@@ -59,6 +59,14 @@ def _die_with_engine() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(os.environ.pop("HERMES_ENGINE_PID")):
         sys.exit(1)
+
+
+def _tell_where_it_is() -> None:
+    """Write the Python stacks where the engine reads them: when it asks, and to stderr when the process crashes."""
+    faulthandler.enable()
+    stacks = int(os.environ.pop("HERMES_STACK_FD"))
+    os.set_inheritable(stacks, False)
+    faulthandler.register(STACK_SIGNAL, stacks, all_threads=True)
 
 
 class Host:

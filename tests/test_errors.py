@@ -140,6 +140,36 @@ EXAMPLES = [
         "module_failed",
         1,
     ),
+    (
+        ModuleDied("a", 5, "idle", "signal SIGKILL", worker="group", modules=["a", "b"]),
+        "worker group (modules a, b) died between frames, after frame 5: signal SIGKILL",
+        "module_failed",
+        1,
+    ),
+    (
+        ModuleHung("a", 5, "step", 2.0, ["stuck"], "Stack (most recent call last):\n  Cell In[3], line 5, in step\n"),
+        (
+            "module a did not answer in frame 5 within 2 s (execution.step_timeout)\n"
+            "Stack (most recent call last):\n  Cell In[3], line 5, in step\n  a| stuck"
+        ),
+        "module_failed",
+        1,
+    ),
+    (
+        ModuleHung("a", 0, "reset", 2.0, waiting_for=["a", "b", "c"]),
+        "module a did not answer during reset within 2 s (execution.start_timeout); nor did b, c",
+        "module_failed",
+        1,
+    ),
+    (
+        ModuleHung("m0", 5, "step", 2.0, worker="group", modules=[f"m{number}" for number in range(7)]),
+        (
+            "worker group (modules m0, m1, m2, m3, m4 and 2 more) did not answer in frame 5 within 2 s "
+            "(execution.step_timeout)"
+        ),
+        "module_failed",
+        1,
+    ),
     (EngineDied("exit code 1"), "the engine process ended: exit code 1", "engine_died", 1),
     (EngineDied("signal SIGSEGV", ["a"]), "the engine process ended: signal SIGSEGV\n  engine| a", "engine_died", 1),
     (
@@ -269,6 +299,7 @@ def test_anything_is_shown_in_one_printable_line_of_bounded_length(value: object
     [
         ModuleDied("plant", 1, "step", "exit code 1", ["\x1b[2Jgone\r\x00", "a\tb"]),
         ModuleFailed("plant", 1, "step", "ValueError: \x1b]0;owned\x07", 'Traceback:\n  File "\x9b.py"\n\tx'),
+        ModuleHung("plant", 1, "step", 1.0, [], '  File "\x9b.py", line 3, in step'),
         EngineDied("signal SIGKILL", ["\x1b[31mred"]),
     ],
 )

@@ -6,6 +6,7 @@ What a module declares is input: names, types and values are checked here before
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Iterator
 
 from hermes.backplane.channel import PROTOCOL, Record
@@ -13,6 +14,9 @@ from hermes.backplane.layout import ModuleBlocks
 from hermes.backplane.signals import Signal, SignalKind, SignalType, Value, encode_cell
 from hermes.errors import BadValue, ConfigurationError, Problem
 from hermes.wording import shown
+
+STACK_SIGNAL = signal.SIGRTMAX - 1
+"""Asks a Python module's process for its stacks before it is killed; a real-time signal, as user code takes others."""
 
 _NAME = re.compile(r"[A-Za-z0-9_/-]+(\.[A-Za-z0-9_/-]+)*")
 _NAME_LIMIT = 255

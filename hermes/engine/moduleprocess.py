@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from typing import Any
 
 from hermes.backplane.channel import Channel, Record
 from hermes.backplane.handshake import signals_in
@@ -30,8 +31,11 @@ THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS
 class WorkerProcess:
     """One running process, which hosts one module or several, and its control channel."""
 
-    def __init__(self, name: str, modules: Sequence[ModulePlan], seed: int) -> None:
-        """Spawn it; its output is in `stdout` and `stderr` until somebody takes them. Raises SystemRefused."""
+    def __init__(self, name: str, modules: Sequence[ModulePlan], seed: int, stacks: int) -> None:
+        """Spawn it; its output is in `stdout` and `stderr` until somebody takes them. Raises SystemRefused.
+
+        `stacks` is the descriptor into which it writes where it is when it is asked.
+        """
         self.name = name
         self.modules = tuple(module.name for module in modules)
         self.signals: dict[str, tuple[Signal, ...]] = {}
@@ -42,7 +46,8 @@ class WorkerProcess:
             self.channel, theirs = Channel.pair()
             undo.callback(self.channel.close)
             with theirs:
-                self._popen = self._spawned(theirs.fileno(), {"PYTHONHASHSEED": str(seed), **THREADS, **modules[0].env})
+                env = {"PYTHONHASHSEED": str(seed), **THREADS, **modules[0].env}
+                self._popen = self._spawned(theirs.fileno(), stacks, env)
             self.pid = self._popen.pid
             undo.callback(self._end)
             self.pidfd = obtain(f"watch the process of {self._shown}", os.pidfd_open, self.pid)
@@ -55,8 +60,9 @@ class WorkerProcess:
     def _shown(self) -> str:
         return f"module{'s' * (len(self.modules) > 1)} {', '.join(self.modules)}"
 
-    def _spawned(self, fd: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
-        own = {"HERMES_FD": str(fd), "HERMES_ENGINE_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    def _spawned(self, fd: int, stacks: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        numbers = {"HERMES_FD": str(fd), "HERMES_ENGINE_PID": str(os.getpid()), "HERMES_STACK_FD": str(stacks)}
+        own = {**numbers, "PYTHONUNBUFFERED": "1"}
         return obtain(
             f"start the process of {self._shown}",
             subprocess.Popen,
@@ -64,7 +70,7 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(fd,),
+            pass_fds=(fd, stacks),
             process_group=0,
             env={**os.environ, **env, **own},
         )
@@ -136,7 +142,12 @@ class WorkerProcess:
                 message, traceback, name = (*record.fields, "", "", "")[:3]
                 named = name if name in self.modules else self.module_at(at)
                 return ModuleFailed(named, frame, phase, message, traceback)
-        return ModuleDied(self.module_at(at), frame, phase, _reason(self._exit()), last_lines)
+        return ModuleDied(self.module_at(at), frame, phase, _reason(self._exit()), last_lines, **self.shared_at(at))
+
+    def shared_at(self, at: int) -> dict[str, Any]:
+        """Return the fields by which an error names the whole process, where no module of several is known to be it."""
+        unknown = at == 0 and len(self.modules) > 1 and self.declared
+        return {"worker": self.name, "modules": self.modules} if unknown else {}
 
     def module_at(self, at: int) -> str:
         """Return the module that the process was at; while it starts, the first that has not declared its signals."""

@@ -19,6 +19,7 @@ from hermes.engine.moduleprocess import WorkerProcess
 from hermes.engine.output import OutputDrain
 from hermes.engine.plan import ModulePlan, Plan
 from hermes.engine.redeclaration import redeclared
+from hermes.engine.stacks import StackFile
 from hermes.errors import ConfigurationError, ModuleError, ModuleHung, Problem, SystemRefused
 from hermes.frametime import FrameClock
 
@@ -59,6 +60,7 @@ class ProcessManager:
         self.gates: dict[str, EngineGate] = {}
         self._shm: SharedMemoryManager | None = None
         self._drain: OutputDrain | None = None
+        self._stacks = StackFile()
 
     def __enter__(self) -> ProcessManager:
         try:
@@ -118,7 +120,7 @@ class ProcessManager:
         """
         assert self._drain is not None
         worker = self.plan.worker_of(module.name)
-        process = WorkerProcess(worker, (module,), self.plan.seed)
+        process = WorkerProcess(worker, (module,), self.plan.seed, self._stacks.fd)
         try:
             self._drain.add(worker, *process.take_output(), key=worker + _BESIDE)
         except SystemRefused:
@@ -136,6 +138,12 @@ class ProcessManager:
         """Say why a process that was to take another's place has ended."""
         assert self._drain is not None
         return process.failure(0, "start", 0, self._drain.last_lines(process.name + _BESIDE))
+
+    def hung_beside(self, process: WorkerProcess) -> ModuleHung:
+        """Say where a process hangs that was to take another's place; it may take a moment only, as frames wait."""
+        assert self._drain is not None
+        lines, stack = self._drain.last_lines(process.name + _BESIDE), self._stacks.ask(process.pidfd, looks=10)
+        return ModuleHung(process.module_at(0), 0, "start", self.plan.start_timeout, lines, stack)
 
     def succeed(self, process: WorkerProcess, module: ModulePlan) -> None:
         """Let a process that has declared its signals take the place of the present one, which ends first.
@@ -191,6 +199,7 @@ class ProcessManager:
         if self._drain is not None:
             self._drain.stop()
             self._drain = None
+        self._stacks.close()
         for gate in self.gates.values():
             gate.detach()
         self.gates.clear()
@@ -202,13 +211,15 @@ class ProcessManager:
         """Say why a worker that has ended did so."""
         return self.processes[name].failure(frame, phase, self._at(name), self._last_lines(name))
 
-    def kill_hung(self, name: str, frame: int, phase: str, timeout: float) -> ModuleHung:
-        """End a worker that does not answer, and say so."""
-        process = self.processes[name]
+    def kill_hung(self, names: Sequence[str], frame: int, phase: str, timeout: float) -> ModuleHung:
+        """End the first of some workers that do not answer, and say so of all."""
+        name, process = names[0], self.processes[names[0]]
         lines, at = self._last_lines(name), self._at(name)
+        stack = self._stacks.ask(process.pidfd)
         process.signal_group(signal.SIGKILL)
         readable([process.pidfd])
-        return ModuleHung(process.module_at(at), frame, phase, timeout, lines)
+        waiting = [self.processes[one].module_at(self._at(one)) for one in names]
+        return ModuleHung(waiting[0], frame, phase, timeout, lines, stack, waiting, **process.shared_at(at))
 
     def _at(self, name: str) -> int:
         """Return the module that a worker says it is at; 0 before it has memory to say so."""
@@ -230,7 +241,7 @@ class ProcessManager:
     def _spawn(self, names: Iterable[str]) -> None:
         assert self._drain is not None
         for name in names:
-            process = WorkerProcess(name, self.plan.workers[name], self.plan.seed)
+            process = WorkerProcess(name, self.plan.workers[name], self.plan.seed, self._stacks.fd)
             self.processes[name] = process
             self._drain.add(name, *process.take_output())
 
@@ -246,7 +257,7 @@ class ProcessManager:
         while waiting := [process for process in self.processes.values() if not getattr(process, attribute)]:
             remaining = limit - time.monotonic()
             if remaining <= 0:
-                raise self.kill_hung(waiting[0].name, 0, "start", self.plan.start_timeout)
+                raise self.kill_hung([process.name for process in waiting], 0, "start", self.plan.start_timeout)
             of_modules = [fd for process in waiting for fd in (process.channel.fileno(), process.pidfd)]
             if any(fd in self._watched for fd in readable([*self._watched, *of_modules], remaining)):
                 self._interrupted()

@@ -164,7 +164,7 @@ class Rendezvous:
                 gate.kick()
         if waiting and time.monotonic() > limit:
             hung = [name for name, gate in self._manager.gates.items() if gate in waiting]
-            raise self._manager.kill_hung(hung[0], self._frame_of(phase), phase, timeout)
+            raise self._manager.kill_hung(hung, self._frame_of(phase), phase, timeout)
 
     def settle(self) -> None:
         """Let workers that are still in a frame that failed finish it; end those that do not."""
@@ -176,7 +176,7 @@ class Rendezvous:
             fence()
             while process.ready and not gate.finished and not process.exited:
                 if time.monotonic() > limit:
-                    self._manager.kill_hung(name, self._frame(), "reset", timeout)
+                    self._manager.kill_hung([name], self._frame(), "reset", timeout)
                 readable([gate.done_event, process.pidfd], _SAFETY_SECONDS)
                 clear_event(gate.done_event)
             gate.sleep(False)

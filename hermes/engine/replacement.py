@@ -13,7 +13,7 @@ from hermes.engine.plan import ModulePlan
 from hermes.engine.process import ProcessManager
 from hermes.engine.reporting import Reporter
 from hermes.engine.scheduler import Scheduler
-from hermes.errors import HermesError, ModuleHung, NotReplaced, SystemRefused
+from hermes.errors import HermesError, NotReplaced, SystemRefused
 
 
 class Replacement:
@@ -53,7 +53,7 @@ class Replacement:
         if self.process.exited:
             raise self._manager.failure_beside(self.process)
         if time.monotonic() > self._limit:
-            raise ModuleHung(self.module.name, 0, "start", self._manager.plan.start_timeout)
+            raise self._manager.hung_beside(self.process)
         return False
 
     @property

@@ -33,6 +33,8 @@ ERRORS = [
     errors.ModuleFailed("a", 0, "reset", "ValueError: ", ""),
     errors.ModuleDied("a", 7, "idle", "signal SIGSEGV", ["one", "two"]),
     errors.ModuleHung("a", 7, "step", 2.5, ["still thinking"]),
+    errors.ModuleHung("a", 7, "step", 2.5, [], "Stack:\n  Cell In[3], line 5, in step\n", ["a", "b"]),
+    errors.ModuleDied("a", 7, "idle", "exit code 3", ["one"], "group", ["a", "b"]),
     errors.EngineDied("exit code 1", ["oh"]),
     HermesError(message="a mistake in Hermes"),
 ]

@@ -243,7 +243,7 @@ ERRORS = [
         (
             '"action":"step","code":"module_failed",'
             '"message":"module plant did not answer in frame 7 within 5 s (execution.step_timeout)",'
-            '"module":"plant","frame":7,"phase":"step","timeout":5.0,"stderr":[]'
+            '"module":"plant","frame":7,"phase":"step","timeout":5.0,"stderr":[],"stack":"","waiting_for":["plant"]'
         ),
     ),
     (

@@ -79,7 +79,7 @@ def test_where_descriptors_run_out_in_the_engine_the_module_they_were_for_is_nam
     many: Callable[..., Path], no_trace: NoTrace
 ) -> None:
     with no_trace():
-        spawning, waking = limited("RLIMIT_NOFILE", "[24, 28]", many(4))
+        spawning, waking = limited("RLIMIT_NOFILE", "[25, 29]", many(4))
     assert re.fullmatch(
         r"cannot .* module m3.*: Too many open files \(see the limit of open files: ulimit -n\)", spawning
     )
