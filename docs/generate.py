@@ -128,7 +128,7 @@ PARTS: dict[str, Callable[[], str]] = {one.__name__: one for one in (states, com
 
 def _kinds(roots: Iterable[type[HermesError]]) -> Iterator[type[HermesError]]:
     for kind in roots:
-        if kind is not HermesError and kind.__module__ == HermesError.__module__:
+        if kind is not HermesError and kind.__module__.startswith("hermes."):
             yield kind
             yield from _kinds(kind.__subclasses__())
 

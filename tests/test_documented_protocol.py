@@ -69,7 +69,7 @@ def title(text: str) -> str:
 
 
 def kinds(kind: type[HermesError] = HermesError) -> Iterator[type[HermesError]]:
-    if kind not in NEVER_ON_THE_WIRE and kind.__module__ == HermesError.__module__:
+    if kind not in NEVER_ON_THE_WIRE and kind.__module__.startswith("hermes."):
         yield kind
     for further in kind.__subclasses__():
         yield from kinds(further)
