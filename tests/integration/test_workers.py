@@ -145,6 +145,38 @@ async def test_the_one_that_cannot_start_again_is_named_and_not_the_one_that_had
         assert counts(group) == [13.75] * 4
 
 
+async def test_a_group_that_dies_between_frames_is_named_as_a_whole(session: Callable[..., AsyncSession]) -> None:
+    async with session() as group:
+        await group.step(5)
+        os.kill(pids(group)[0], signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while group.state is not State.FAILED:
+                await asyncio.sleep(0.01)
+        assert isinstance(group.failure, ModuleDied)
+        assert str(group.failure).startswith(
+            "worker group (modules first, middle, last) died between frames, after frame 5: signal SIGKILL"
+        )
+        assert group.failure.module in NAMES[:3]
+        assert group.failure.fields["modules"] == list(NAMES[:3])
+        await group.reset()
+        await group.step(3)
+        assert counts(group) == [13.75] * 4
+
+
+async def test_a_group_that_hangs_before_it_is_at_one_of_its_modules_is_named_as_a_whole(
+    session: Callable[..., AsyncSession],
+) -> None:
+    async with session("mode: afap, step_timeout: 2") as group:
+        await group.step()
+        os.kill(pids(group)[0], signal.SIGSTOP)
+        with pytest.raises(
+            ModuleHung, match=r"^worker group \(modules first, middle, last\) did not answer in frame 2 within 2 s"
+        ):
+            await group.step()
+        await group.reset()
+        assert counts(group) == [10.0] * 4
+
+
 async def test_what_a_group_prints_is_logged(
     session: Callable[..., AsyncSession], caplog: pytest.LogCaptureFixture
 ) -> None:
