@@ -39,7 +39,7 @@ class Status(NamedTuple):
             "real-time factor": f"{self.real_time_factor:.3g}",
             "overruns": str(self.overruns),
             "late wake-ups": str(self.late_wakeups),
-            "loop stalls": str(self.loop_stalls),
+            "loop stalls": f"{self.loop_stalls}, the longest {self.longest_stall:.2f} s" if self.loop_stalls else "0",
             **{f"client {client.name}": _described(client) for client in self.clients},
         }
         left = "style='text-align:left'"

@@ -37,11 +37,11 @@ def test_a_status_names_every_client_and_what_it_gets() -> None:
 
 def test_a_notebook_shows_a_status_as_a_table_with_a_row_for_each_client() -> None:
     clients = [ClientStatus(f"<127.0.0.1:{port}>", 4, 30.0, 7, 1, 2) for port in (50000, 50001)]
-    shown = Status(State.RUNNING, 10, 0.1, 0.98765, 3, 2, 1, tuple(clients))._repr_html_()
+    shown = Status(State.RUNNING, 10, 0.1, 0.98765, 3, 2, 1, 4.0, tuple(clients))._repr_html_()
     texts = [text for text in re.split(r"<[^>]*>", shown) if text]
     assert texts == [
         *("state", "running", "time", "0.100 s (frame 10)", "real-time factor", "0.988"),
-        *("overruns", "3", "late wake-ups", "2", "loop stalls", "1"),
+        *("overruns", "3", "late wake-ups", "2", "loop stalls", "1, the longest 4.00 s"),
         *("client &lt;127.0.0.1:50000&gt;", "4 signals at 30 Hz, 7 frames sent, 1 skipped, 2 commands"),
         *("client &lt;127.0.0.1:50001&gt;", "4 signals at 30 Hz, 7 frames sent, 1 skipped, 2 commands"),
     ]
