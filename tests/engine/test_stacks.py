@@ -222,3 +222,25 @@ def test_what_is_read_of_an_answer_is_bounded(started: Callable[[str], AbstractC
         os.pwrite(manager._stacks.fd, b"x" * 100_000, 0)
         assert len(manager._stacks._read()) == 16 * 1024
         assert shows(manager, "in sleeps")
+
+
+def test_a_replacement_that_hangs_at_its_start_says_at_which_line(
+    started: Callable[[str], AbstractContextManager[ProcessManager]], tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        f"import pathlib, time\npathlib.Path('{tmp_path}/there').touch()\ntime.sleep(1000)\n"
+    )
+    with started("sleeps") as manager:
+        process = manager.spawn_beside(ModulePlan("stuck", {"file": str(tmp_path / "slow.py")}, {}))
+        try:
+            until((tmp_path / "there").exists)
+            until(lambda: "line 3" in manager.hung_beside(process).fields["stack"])
+            told = until(lambda: (found := manager.hung_beside(process)).fields["stack"] and found)
+        finally:
+            manager.discard_beside(process)
+    assert told.fields["stack"] == (
+        f'Stack (most recent call last):\n  File "{tmp_path}/slow.py", line 3, in <module>\n'
+    )
+    assert str(told).startswith(
+        "module stuck did not answer during start within 120 s (execution.start_timeout)\nStack"
+    )
