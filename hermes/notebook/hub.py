@@ -22,6 +22,8 @@ from hermes.notebook.streams import Stream, message
 TICK_HZ = 25
 """Messages a second, at most."""
 
+_PERIOD = 1 / TICK_HZ
+
 
 class Pages(Protocol):
     """How a hub reaches the pages; see `hermes.notebook.channel.Channel`."""
@@ -49,6 +51,8 @@ class Hub:
         self._fresh: set[str] = set()
         self._committed = -1
         self._timer: asyncio.Handle | None = None
+        self._due = 0.0
+        self._held = False
         self._ended = False
         self.model_id = pages.model_id
         pages.listen(self._on_message)
@@ -90,7 +94,9 @@ class Hub:
         self._fresh.update(new, content["asks"])
         if self._ended:
             self._answer_late(content)
-        elif self._timer is None and len(self._gate):
+        elif (self._timer is None or self._held) and len(self._gate):
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self._loop.call_soon(self._tick)
 
     def _answer_late(self, content: Mapping[str, Any]) -> None:
@@ -102,13 +108,18 @@ class Hub:
     # -- on the loop
 
     def _tick(self) -> None:
+        """Send, and come again at the next deadline; where the pages are behind, when one of them answers."""
         self._timer = None
         now = time.monotonic()
         leave = self._gate.leave(now)
-        if leave is not Leave.NONE:
+        self._held = leave is Leave.NONE
+        wait = _PERIOD
+        if not self._held:
             self._send(now, again=leave is Leave.AGAIN)
+            self._due = next_deadline(self._due, now)
+            wait = self._due - now
         if len(self._gate):
-            self._timer = self._loop.call_later(1 / TICK_HZ, self._tick)
+            self._timer = self._loop.call_later(wait, self._tick)
 
     def _send(self, now: float, *, again: bool) -> None:
         feed = self._feed()
@@ -136,3 +147,12 @@ class Hub:
         blocks = [block for stream in streams if (block := stream.block(feed)) is not None]
         header, payload = message(number, blocks)
         self._pages.post(header, payload)
+
+
+def next_deadline(due: float, now: float) -> float:
+    """Return when to tick next, in seconds, after the tick that was `due` and happens `now`.
+
+    Deadlines do not drift with what a tick takes; after a late one the next comes after half a period at the earliest.
+    """
+    late = now - due
+    return due + _PERIOD if late < _PERIOD / 2 else now + _PERIOD / 2 if late < _PERIOD else now + _PERIOD

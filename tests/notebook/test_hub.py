@@ -7,10 +7,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from bounds import PATIENCE
 from ringbench import Bench
 
-from hermes.notebook.hub import TICK_HZ, Hub
+from hermes.notebook.hub import TICK_HZ, Hub, next_deadline
 from hermes.notebook.streams import PlotStream, TableStream
 
 
@@ -72,6 +73,36 @@ async def test_nothing_is_sent_before_a_page_has_spoken_nor_while_nothing_moves(
     bench.step(2)
     await until(lambda: len(page.messages) == 2)
     assert page.sizes("plot") == [(True, 4), (False, 3)]
+    hub.close_down()
+    bench.close()
+
+
+def test_deadlines_do_not_drift_and_late_ticks_do_not_crowd() -> None:
+    period = 1 / TICK_HZ
+    assert next_deadline(1.0, 1.0) == next_deadline(1.0, 1.0 + 0.4 * period) == 1.0 + period
+    assert next_deadline(1.0, 1.0 + 0.6 * period) == pytest.approx(1.0 + 1.1 * period)
+    assert next_deadline(1.0, 1.0 + 3 * period) == pytest.approx(1.0 + 4 * period)
+    late, now, sent = 1.0, 1.0, 0
+    while now < 101.0:  # a tick that is always late by a tenth of a period
+        late, sent = next_deadline(late, now), sent + 1
+        now = late + 0.1 * period
+    assert sent == 100 * TICK_HZ
+
+
+async def test_an_answer_lets_go_what_waited_for_it_without_another_tick() -> None:
+    bench, page = Bench(), Page(["plot"], answers=False)
+    bench.commit()
+    hub = hub_for(bench, page)
+    page.speak(0, "plot")
+    for count in (1, 2):
+        bench.step()
+        await until(lambda count=count: len(page.messages) == count)  # type: ignore[misc]
+    bench.step()
+    await until(lambda: hub._held)
+    page.speak(1)
+    for _ in range(3):  # turns of the loop: the word is handed over, the tick follows
+        await asyncio.sleep(0)
+    assert len(page.messages) == 3
     hub.close_down()
     bench.close()
 
