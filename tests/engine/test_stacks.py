@@ -166,9 +166,10 @@ def started(tmp_path: Path) -> Callable[[str], AbstractContextManager[ProcessMan
     return start
 
 
-def shows(manager: ProcessManager, line: str) -> bool:
-    """Return whether a module, which may still be on its way, says that it is at a line."""
-    return line in manager._stacks.ask(manager.processes["stuck"].pidfd, looks=int(1000 * PATIENCE))
+def shown(manager: ProcessManager, line: str) -> str:
+    """Return what a module, which may still be on its way, says where it is, if it has a line; "" otherwise."""
+    text = manager._stacks.ask(manager.processes["stuck"].pidfd, looks=1000)
+    return text if line in text else ""
 
 
 @pytest.mark.parametrize("act", TELL)
@@ -179,8 +180,7 @@ def test_a_module_that_hangs_says_at_which_line(
     first = lines.index(f"    def {act}(self):")
     number = next(at for at, line in enumerate(lines, 1) if at > first and "# here" in line)
     with started(act) as manager:
-        until(lambda: shows(manager, f'  File "{tmp_path}/stuck.py", line {number}, in {act}'))
-        text = manager._stacks.ask(manager.processes["stuck"].pidfd, looks=int(1000 * PATIENCE))
+        text = until(lambda: shown(manager, f'  File "{tmp_path}/stuck.py", line {number}, in {act}'))
     assert text.startswith(f'Stack (most recent call last):\n  File "{tmp_path}/stuck.py", line 13, in reset\n')
     assert str(HERMES) not in text
     assert ("in <lambda>" in text) == (act == "waits_for_a_thread")
@@ -218,10 +218,10 @@ def test_a_process_that_does_not_know_the_question_is_ended_by_it(
 
 def test_what_is_read_of_an_answer_is_bounded(started: Callable[[str], AbstractContextManager[ProcessManager]]) -> None:
     with started("sleeps") as manager:
-        until(lambda: shows(manager, "in sleeps"))
+        until(lambda: shown(manager, "in sleeps"))
         os.pwrite(manager._stacks.fd, b"x" * 100_000, 0)
         assert len(manager._stacks._read()) == 16 * 1024
-        assert shows(manager, "in sleeps")
+        until(lambda: shown(manager, "in sleeps"))
 
 
 def test_a_replacement_that_hangs_at_its_start_says_at_which_line(
