@@ -100,6 +100,11 @@ MARK = f"HERMES_TEST_RUN={os.getpid()}"
 os.environ[MARK.partition("=")[0]] = MARK.partition("=")[2]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests in a browser come last: their JupyterLab lives to the end of the run, and others count processes."""
+    items.sort(key=lambda item: "tests/browser" in item.path.as_posix())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def runtime_directory() -> Iterator[Path]:
     """Give the whole run, and every process it starts, a runtime directory where no session of the user's is found."""
