@@ -74,7 +74,7 @@ _KINDS: dict[str, tuple[type[HermesError], ...]] = {
     **{
         kind.code: (kind,)
         for kind in all_kinds().values()
-        if kind.__module__ == HermesError.__module__ and issubclass(kind, CommandError | EngineDied)
+        if kind is not Refused and issubclass(kind, CommandError | EngineDied)
     },
     ModuleFailed.code: (ModuleHung, ModuleDied),
 }
