@@ -27,6 +27,9 @@ MEANINGS = {
 }
 """The states that a client can meet: there is no server before `paused` and none in `closed`."""
 
+HOMES = ("hermes.errors", "hermes.errorkind", "hermes.moduleerrors")
+"""Where the errors are that Hermes itself raises; a client has one more of its own."""
+
 WIRE_ERRORS = (CommandError, ModuleError, ConfigurationError, EngineDied, SystemRefused, HermesError)
 """Where the errors that reach a client begin; all others have no client yet, or none any more."""
 
@@ -128,7 +131,7 @@ PARTS: dict[str, Callable[[], str]] = {one.__name__: one for one in (states, com
 
 def _kinds(roots: Iterable[type[HermesError]]) -> Iterator[type[HermesError]]:
     for kind in roots:
-        if kind is not HermesError and kind.__module__.startswith("hermes."):
+        if kind is not HermesError and kind.__module__ in HOMES:
             yield kind
             yield from _kinds(kind.__subclasses__())
 
