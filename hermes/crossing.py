@@ -102,11 +102,6 @@ class Crossing(Generic[T]):
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._cancel)
 
-    def wait(self) -> T:
-        """Block until the task has ended; an interrupt cancels it, waits for it to end, and is raised."""
-        with interrupts_held(self.cancel):
-            return self.outcome.result()
-
     def abandon(self) -> None:
         """Say that the loop has ended."""
         if self._task is None:
@@ -149,3 +144,24 @@ def abandon(loop: asyncio.AbstractEventLoop) -> None:
         left = _crossings.pop(loop, set())
     for crossing in left:
         crossing.abandon()
+
+
+def call_across(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Run a coroutine on a loop of another thread and block until it has ended.
+
+    An interrupt, from the call's first moment on, cancels it, waits for it to end, and is raised.
+    """
+    begun: list[Crossing[T]] = []
+    early: list[None] = []
+
+    def cancel() -> None:
+        if begun:
+            begun[0].cancel()
+        else:
+            early.append(None)
+
+    with interrupts_held(cancel):
+        begun.append(Crossing(coroutine, loop))
+        if early:
+            begun[0].cancel()
+        return begun[0].outcome.result()

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import nest_asyncio2
 
-from hermes.crossing import CLOSE_SECONDS, Crossing, abandon, interrupts_held
+from hermes.crossing import CLOSE_SECONDS, Crossing, abandon, call_across, interrupts_held
 from hermes.errors import LoopError, SystemRefused
 from hermes.loopwatch import Stalls
 from hermes.switching import QUICK_SWITCHES
@@ -75,7 +75,7 @@ class ThreadHost:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise LoopError("a synchronous call on its own loop's thread waits for itself; await the asynchronous one")
-        return Crossing(coroutine, self.loop).wait()
+        return call_across(coroutine, self.loop)
 
     def end(self, closing: Callable[[], Coroutine[Any, Any, None]], kill: Callable[[], None]) -> None:
         """Run `closing` on the loop, stop it, and join the thread (on which itself this only stops)."""
@@ -104,7 +104,7 @@ class KernelHost:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop, re-entering it on its own thread; an interrupt cancels it and is raised here."""
         if threading.get_ident() != self._thread:
-            return Crossing(coroutine, self.loop).wait()
+            return call_across(coroutine, self.loop)
         if hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"):
             coroutine.close()
             raise LoopError(
